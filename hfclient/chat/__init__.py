@@ -1,7 +1,9 @@
 """HuggingChat and every other chat-ui."""
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
 from hfclient.chat.conversations.conversation import ChatStream, Conversation
 from hfclient.chat.conversations.options import AnswerOptions, AttachOptions, MessageOptions, RetryOptions, SendOptions
+from hfclient.chat.conversations.stored_conversation import discard_unused
 from hfclient.chat.files.uploads import RemoteFile
 from hfclient.chat.resources.conversations import Conversations
 from hfclient.chat.resources.login import Login
@@ -33,4 +35,5 @@ __all__ = [
     "Server",
     "Settings",
     "SettingsResource",
+    "discard_unused",
 ]

@@ -31,7 +31,7 @@ from hfclient.chat.conversations.run import Run
 from hfclient.chat.conversations.send_lock import WAIT, HeldLock, checked_wait, exclusive
 from hfclient.chat.conversations.stored_conversation import CLEANUP, StoredConversation
 from hfclient.chat.conversations.stream import ContinueRun, RunStream
-from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts
+from hfclient.chat.files.uploads import listed_files, stored_part, upload_parts, uploading
 from hfclient.chat.servers.models import check_accepts_images, default_for_images
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.tools import ElicitationAnswer
@@ -85,7 +85,7 @@ class Conversation(StoredConversation):
         Args:
             prompt: The text, or a list of role/content messages. In a new conversation system messages become the
                 system prompt and earlier turns become part of the prompt; in an existing one the last user message is sent.
-            options: timeouts, on_elicitation, mcp, web_search, tools, files, on_close, wait; see `SendOptions`.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, progress, on_close, wait; see `SendOptions`.
 
         Raises:
             Unsupported: The server would ignore *mcp*, *web_search* or *tools*; nothing was sent.
@@ -115,7 +115,8 @@ class Conversation(StoredConversation):
                 if parent_id is None:
                     parent_id = self._branch.parent_in(self._idle_tree(held))
                 run = self._new_run(checked, parent_id=parent_id, text=text)
-                response = self._runs.post(run, {"inputs": text, "id": parent_id, "is_retry": False}, parts)
+                with uploading(parts, options.get("progress")) as parts:
+                    response = self._runs.post(run, {"inputs": text, "id": parent_id, "is_retry": False}, parts)
                 return self._stream_of(run, response, held)
 
     def ask(self, prompt: PromptLike, *, wait: float | None = WAIT, **options: Unpack[MessageOptions]) -> Reply:
@@ -124,7 +125,7 @@ class Conversation(StoredConversation):
         Args:
             prompt: As for :meth:`send`.
             wait: Seconds to wait for earlier answers of the conversation; see `SendOptions`.
-            options: timeouts, on_elicitation, mcp, web_search, tools, files; see `MessageOptions`. Without
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, progress; see `MessageOptions`. Without
                 *on_elicitation* the questions of tools are declined: otherwise the answer would wait for an hour.
 
         Raises:
@@ -163,8 +164,8 @@ class Conversation(StoredConversation):
         Args:
             prompt: The new text, or a list of role/content messages, of which the last user message counts.
             message_id: The user message to edit; None takes the last one of the active branch.
-            options: timeouts, on_elicitation, mcp, web_search, tools, files, on_close, wait; see `SendOptions`. *files*
-                are new attachments; None sends those of the old message again, ``[]`` none.
+            options: timeouts, on_elicitation, mcp, web_search, tools, files, progress, on_close, wait; see `SendOptions`.
+                *files* are new attachments; None sends those of the old message again, ``[]`` none.
 
         Raises:
             InvalidInputError: There is no such user message, or the prompt is empty.
@@ -185,7 +186,9 @@ class Conversation(StoredConversation):
             self._check_vision(parts)
             run = self._new_run(checked, parent_id=message.parent_id, text=parsed.text)
             data = {"inputs": parsed.text, "id": message.id, "is_retry": True}
-            return self._stream_of(run, self._runs.post(run, data, parts), held)
+            with uploading(parts, options.get("progress")) as parts:
+                response = self._runs.post(run, data, parts)
+            return self._stream_of(run, response, held)
 
     def stop(self) -> None:
         """Stop the answer that is being generated; the thread that reads it sees it end early.

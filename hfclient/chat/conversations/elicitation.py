@@ -10,7 +10,7 @@ from hfclient.chat.wire.turn import Turn, new_generation_id
 from hfclient.errors import InvalidInputError
 from hfclient.events import Elicitation
 
-__all__ = ["decline", "turn_after"]
+__all__ = ["decline", "report_open", "turn_after"]
 
 _log = logging.getLogger("hfclient")
 
@@ -19,6 +19,13 @@ def decline(question: Elicitation) -> bool:
     """Decline a question: the default of `Conversation.ask`."""
     _log.warning("a tool of %s asks %r; without on_elicitation= it is declined", question.server, question.message)
     return False
+
+
+def report_open(question: Elicitation) -> None:
+    """Tell a caller that does not see the events why the answer does not continue."""
+    _log.warning(
+        "a tool of %s asks %r, and waits for an answer; on_elicitation= gives it", question.server, question.message
+    )
 
 
 def turn_after(state: ConversationState, elicitation_id: str) -> tuple[Turn, dict[str, Any]]:

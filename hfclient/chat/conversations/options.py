@@ -9,7 +9,7 @@ They are keyword arguments. A wrapper of your own can take and pass them on with
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Literal, TypeAlias, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypedDict
 
 from attrs import field, frozen
 
@@ -21,6 +21,9 @@ from hfclient.chat.wire.tools import McpLike, OnElicitation, mcp_fields
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.transport import Timeouts
 from hfclient.values import Value
+
+if TYPE_CHECKING:
+    from hfclient.progress import Progress
 
 __all__ = ["AnswerOptions", "AttachOptions", "MessageOptions", "OnClose", "RetryOptions", "SendOptions", "TurnOptions", "checked_options"]
 
@@ -58,6 +61,7 @@ class MessageOptions(TypedDict, total=False):
     web_search: bool
     tools: str | Iterable[str]
     files: Iterable[FileLike] | FileLike | None
+    progress: Progress
 
 
 class SendOptions(MessageOptions, total=False):
@@ -83,6 +87,8 @@ class SendOptions(MessageOptions, total=False):
             the conversation holds already (`StoredFile`); each at most 10 MB. Files may also be in the messages, under
             ``images`` or ``files`` or among the parts of ``content``; there a string is never read as a path.
             `Conversation.edit` sends the attachments of the edited message again by default; ``[]`` sends none.
+        progress: Of the upload of *files*: None for a bar only on a terminal or in a notebook, True or False, or a function that
+            gets (done, total, text), in bytes.
     """
 
     on_close: OnClose

@@ -64,6 +64,7 @@ class LogReader:
         self._ended = False
         self._body_ended = False
         self._is_over = False
+        self._log_is_over = False  # the log says how the run ended
 
     def skip_taken(self, *, body_ended: bool, is_over: bool) -> None:
         """Skip the events of the live answer that the decoder has had, when the log is read.
@@ -94,6 +95,7 @@ class LogReader:
         # The server forgot the run or died, or only the last frame of the log is left (after 24 hours).
         if not decoder.ended and decoder.error is None:
             self._body_ended = self._is_over = False  # the log of a server says more than the end of the connection
+            self._log_is_over = self._run.is_over
             yield from self._ask_for_message()
             return
         if events := decoder.finish():
@@ -189,7 +191,7 @@ class LogReader:
     def _ask_for_message(self) -> Iterator[list[AnyEvent]]:
         yield []  # the log is not read any more
         message = self._last_message()
-        is_last = message.finished or self._body_ended
+        is_last = message.finished or self._body_ended or self._log_is_over
         events = self._missing_events(message, is_last)
         if events:
             yield events
@@ -229,7 +231,9 @@ class LogReader:
         raise failure or StreamInterrupted("the conversation cannot be read")
 
     def _longest_silence(self, silence: float | None) -> float | None:
-        """Return how long to wait for more of an unfinished answer: not long on servers that end a run with its connection."""
+        """Return how long to wait for more of an unfinished answer: not long if the log has ended or the connection ends a run."""
+        if self._log_is_over:  # chat-ui 0.20 marks the answer after the log, and not if an earlier answer was stopped
+            return _LATE_SAVE if silence is None else min(silence, _LATE_SAVE)
         if not self._run.service.ends_with_connection():
             return silence
         if self._body_ended:

@@ -16,21 +16,23 @@ from hfclient.chat.conversations.branch import Branch
 from hfclient.chat.conversations.creation import create_conversation
 from hfclient.chat.conversations.run_tracker import RunTracker
 from hfclient.chat.conversations.send_lock import WAIT
-from hfclient.chat.files.downloads import Downloadable, fetch_file, save_file
+from hfclient.chat.files.downloads import Downloadable, read_file, save_file
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState, parse_share
 from hfclient.chat.wire.tree import MessageTree
+from hfclient.display import Displayed
 from hfclient.errors import HFClientError, InvalidInputError, ProtocolError
 from hfclient.process.forks import reset_after_fork
 from hfclient.redaction.control_characters import escaped
 from hfclient.transport import Timeouts
 from hfclient.transport.scope import acquire, no_scope
-from hfclient.types import Message, Share
+from hfclient.types import Entries, Message, Share
 
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from hfclient.chat.files.export import Format
+    from hfclient.chat.files.export import Branches, Format
+    from hfclient.progress import Progress
 
 __all__ = ["CLEANUP", "StoredConversation", "discard_unused"]
 
@@ -39,7 +41,7 @@ CLEANUP = Timeouts(connect=2.0, idle=3.0, total=4.0)
 """Deadlines of a deletion at the end of a call, which must not take long."""
 
 
-class StoredConversation:
+class StoredConversation(Displayed):
     """A conversation on the server: creates, reads, changes, saves and deletes it, without sending a message."""
 
     def __init__(
@@ -118,9 +120,9 @@ class StoredConversation:
         Reference: GET {base}/api/v2/conversations/{id}
         """
         if self.id is None:
-            return []
+            return Entries()
         tree = self.tree()
-        return tree.path(self._branch.leaf_in(tree))
+        return Entries(tree.path(self._branch.leaf_in(tree)))
 
     def tree(self) -> MessageTree:
         """Return all messages with all their branches.
@@ -151,22 +153,33 @@ class StoredConversation:
         check_arguments(StoredConversation.file_url, locals())
         return self.service.endpoints.file_url(self._existing_id(), sha)
 
-    def read_file(self, file: Downloadable, *, timeouts: Timeouts | None = None) -> bytes:
+    def read_file(
+        self,
+        file: Downloadable,
+        *,
+        max_bytes: int | None = None,
+        timeouts: Timeouts | None = None,
+        progress: Progress = None,
+    ) -> bytes:
         """Return the content of a file of this conversation.
 
         Args:
             file: A `File` event, a file of a message, or its id.
+            max_bytes: Maximum length of the file; None takes ``Limits.file``.
             timeouts: Deadlines; None takes the client's.
+            progress: None for a bar only on a terminal or in a notebook, True or False, or a function that gets (done, total,
+                text), in bytes.
 
         Raises:
             NotFoundError: The server has no such file.
-            ProtocolError: It is longer than ``Limits.file``.
+            ProtocolError: It is longer than that.
 
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
         check_arguments(StoredConversation.read_file, locals())
-        with fetch_file(self.service, self._existing_id(), file, timeouts, keep=True) as pieces:
-            return b"".join(pieces)
+        return read_file(
+            self.service, self._existing_id(), file, max_bytes=max_bytes, timeouts=timeouts, progress=progress
+        )
 
     def download(
         self,
@@ -175,6 +188,7 @@ class StoredConversation:
         *,
         overwrite: bool = False,
         timeouts: Timeouts | None = None,
+        progress: Progress = None,
     ) -> Path:
         """Save a file of this conversation and return its path; :meth:`read_file` returns its content instead.
 
@@ -183,6 +197,7 @@ class StoredConversation:
             path: A file, or a folder, in which the file gets its own name, made safe.
             overwrite: Replace an existing file.
             timeouts: Deadlines; None takes the client's.
+            progress: As for :meth:`read_file`.
 
         Raises:
             InvalidInputError: *path* exists already.
@@ -191,7 +206,9 @@ class StoredConversation:
         Reference: GET {base}/conversation/{id}/output/{sha}
         """
         check_arguments(StoredConversation.download, locals())
-        return save_file(self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts)
+        return save_file(
+            self.service, self._existing_id(), file, path, overwrite=overwrite, timeouts=timeouts, progress=progress
+        )
 
     def export(
         self,
@@ -200,17 +217,30 @@ class StoredConversation:
         format: Format | None = None,
         files: bool = True,
         overwrite: bool = False,
+        branches: Branches = "all",
+        progress: Progress = None,
     ) -> Path:
-        """Save the conversation as Markdown (the active branch) or JSON (all branches), with its files beside it.
+        """Save the conversation as Markdown, JSON or a notebook, with its files beside it.
+
+            conversation.export("chat.ipynb")
+
+        Markdown and notebooks begin with the active branch; what other branches add follows. Texts stay as they are in
+        Markdown and JSON. In a notebook, the Python code of answers becomes code cells, which are not executed; HTML, remote
+        images and unsafe links in a text have no effect, and images among the files are part of the notebook.
 
         Args:
-            path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
-            format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
+            path: A file ending in ``.md``, ``.json`` or ``.ipynb``, or a folder: the name is then made from title and id.
+            format: ``"md"``, ``"json"`` or ``"ipynb"``; None takes it from *path*, else Markdown.
             files: Save attachments and produced files too.
             overwrite: Replace existing files.
+            branches: ``"all"``, or ``"active"`` for the active one alone.
+            progress: As for :meth:`read_file`; counts the files.
 
         Returns:
             The path of the file.
+
+        Raises:
+            InvalidInputError: An argument is not one of these, *path* exists already, or it cannot be written.
         """
         check_arguments(StoredConversation.export, locals())
         conversation_id = self._existing_id()
@@ -224,6 +254,8 @@ class StoredConversation:
             files=files,
             overwrite=overwrite,
             leaf_id=self._branch.leaf,
+            branches=branches,
+            progress=progress,
         )
 
     # Changing

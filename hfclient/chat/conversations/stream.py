@@ -18,6 +18,7 @@ from typing import TypeAlias
 from attrs import evolve
 
 from hfclient.chat.conversations.background import STOP_BUDGET, close_at_exit
+from hfclient.chat.conversations.elicitation import report_open
 from hfclient.chat.conversations.resume import LogReader
 from hfclient.chat.conversations.run import Run
 from hfclient.chat.wire.tools import ElicitationAnswer, OnElicitation
@@ -83,6 +84,7 @@ class RunStream(Stream):
             response,
             on_event=run.service.on_event,
             fields={"model": model, "conversation_id": turn.conversation_id, "generation_id": turn.generation_id},
+            last=run.service.last,
         )
         close_at_exit(self)
 
@@ -95,9 +97,26 @@ class RunStream(Stream):
         """The id of the run on the server; None if the newest run is read and its id is not known."""
         return self._run.turn.generation_id
 
+    @property
+    def on_elicitation(self) -> OnElicitation | None:
+        """The function that answers the questions of tools; it can be set before the first event is read."""
+        return self._run.options.on_elicitation
+
+    @on_elicitation.setter
+    def on_elicitation(self, answer: OnElicitation | None) -> None:
+        self._run.options = evolve(self._run.options, on_elicitation=answer)
+
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         on_elicitation = self._run.options.on_elicitation
         return self._run_blocks() if on_elicitation is None else self._answering_blocks(on_elicitation)
+
+    def _drain(self) -> None:
+        if self._run.options.on_elicitation is not None:
+            super()._drain()
+            return
+        for event in self:
+            if type(event) is Elicitation:
+                report_open(event)
 
     def _answering_blocks(self, on_elicitation: OnElicitation) -> Iterator[list[AnyEvent]]:
         while True:

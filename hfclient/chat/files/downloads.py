@@ -6,7 +6,7 @@ import contextlib
 import os
 from collections.abc import Generator, Iterator
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from attrs import evolve
 
@@ -18,7 +18,10 @@ from hfclient.files.saving import free_path, safe_name, write_file
 from hfclient.transport import ONCE, Clock, Request, Response, Session, Timeouts, retrying
 from hfclient.types import StoredFile
 
-__all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "save_file"]
+if TYPE_CHECKING:
+    from hfclient.progress import Progress, ProgressBar
+
+__all__ = ["Downloadable", "fetch_file", "file_name", "is_file_id", "read_file", "save_file"]
 
 _MAX_ID = 200
 
@@ -52,7 +55,13 @@ def file_name(file: Downloadable) -> str:
 
 @contextlib.contextmanager
 def fetch_file(
-    service: ChatService, conversation_id: str, file: Downloadable, timeouts: Timeouts | None, *, keep: bool = False
+    service: ChatService,
+    conversation_id: str,
+    file: Downloadable,
+    timeouts: Timeouts | None,
+    *,
+    keep: bool = False,
+    bar: ProgressBar | None = None,
 ) -> Iterator[Iterator[bytes]]:
     """Request a file and yield its bytes as they arrive; leaving the ``with`` frees the connection.
 
@@ -66,11 +75,25 @@ def fetch_file(
     request = Request.file(endpoints.file_url(conversation_id, _sha(file)), clock=clock, refine=endpoints.refine)
     response = service.session.send(request)
     pieces = _pieces(service.session, request, clock, response, "file" if keep else None)
+    if bar is not None and not bar.is_silent:
+        pieces = _counted(pieces, response, bar)
     try:
         yield pieces
     finally:
         pieces.close()
         response.close()  # if the generator was never started
+
+
+def _counted(pieces: Generator[bytes, None, None], response: Response, bar: ProgressBar) -> Generator[bytes, None, None]:
+    length = response.headers.get("content-length", "")
+    if length.isdecimal() and len(length) < 20 and "content-encoding" not in response.headers:
+        bar.total = int(length)
+    try:
+        for piece in pieces:
+            bar.add(len(piece))
+            yield piece
+    finally:
+        pieces.close()
 
 
 def _pieces(
@@ -96,6 +119,31 @@ def _pieces(
                 response.close()
 
 
+def read_file(
+    service: ChatService,
+    conversation_id: str,
+    file: Downloadable,
+    *,
+    max_bytes: int | None = None,
+    timeouts: Timeouts | None = None,
+    progress: Progress = None,
+) -> bytes:
+    """Return the content of a file; arguments and errors are those of `Conversation.read_file`."""
+    with _bar(progress, file) as bar, fetch_file(service, conversation_id, file, timeouts, keep=True, bar=bar) as pieces:
+        content = bytearray()
+        for piece in pieces:
+            content += piece
+            if max_bytes is not None and len(content) > max_bytes:
+                raise ProtocolError(f"the file is longer than {max_bytes} bytes (max_bytes)")
+        return bytes(content)
+
+
+def _bar(progress: Progress, file: Downloadable) -> ProgressBar:
+    from hfclient.progress import ProgressBar  # not for a plain chat
+
+    return ProgressBar(progress, label=getattr(file, "name", "Download"))  # its type is checked with its id
+
+
 def save_file(
     service: ChatService,
     conversation_id: str,
@@ -104,6 +152,7 @@ def save_file(
     *,
     overwrite: bool = False,
     timeouts: Timeouts | None = None,
+    progress: Progress = None,
 ) -> Path:
     """Save a file: under *path*, or in it under the file's own name, made safe, if it is a folder."""
     target = Path(path)
@@ -112,5 +161,5 @@ def save_file(
         target = target / name if overwrite else free_path(target, name)
     if target.exists() and not overwrite:
         raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
-    with fetch_file(service, conversation_id, file, timeouts) as pieces:
+    with _bar(progress, file) as bar, fetch_file(service, conversation_id, file, timeouts, bar=bar) as pieces:
         return write_file(target, pieces, overwrite=overwrite)

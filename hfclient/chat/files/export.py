@@ -1,4 +1,4 @@
-"""Export of conversations as Markdown or JSON, with their attachments and the files that tools have made.
+"""Export of conversations as Markdown, JSON or notebooks, with their attachments and the files that tools have made.
 
 Exports one conversation, or all of them into a folder. The folder has an index, so an export that was interrupted continues
 where it stopped, and a later one fetches only what has changed. A file or a conversation that the server does not return is
@@ -7,35 +7,41 @@ left out with a warning.
 
 from __future__ import annotations
 
+import datetime
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 from attrs import frozen
 
 from hfclient.chat.files.downloads import fetch_file, file_name, is_file_id
+from hfclient.chat.files.formats.branches import Branches, Exported
+from hfclient.chat.files.formats.json_format import as_json
+from hfclient.chat.files.formats.markdown import as_markdown
+from hfclient.chat.files.formats.notebook import MAX_PICTURES, PICTURES, as_notebook
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.messages import ConversationState
-from hfclient.chat.wire.tree import MessageTree
 from hfclient.errors import APIStatusError, HFClientError, InvalidInputError, ProtocolError
+from hfclient.files.media_types import sniff
 from hfclient.files.saving import safe_name, write_file
-from hfclient.types import ConversationInfo, Message
+from hfclient.progress import Progress, ProgressBar
+from hfclient.types import ConversationInfo
 
-__all__ = ["Format", "Progress", "export_all", "export_one"]
+__all__ = ["WRITERS", "Branches", "Format", "Since", "changed_since", "export_all", "export_one", "format_of"]
 
-Format: TypeAlias = Literal["md", "json"]
-Progress: TypeAlias = "bool | Callable[[int, int, str], object] | None"
-"""True for a progress bar (needs tqdm), a callable with (done, total, title), None for a bar only on a terminal, or
-False.
-"""
+Format: TypeAlias = Literal["md", "json", "ipynb"]
+Since: TypeAlias = "datetime.date | str"
+"""A date, a datetime (local time if it has no zone), or either in ISO 8601, such as ``"2026-11-01"``."""
 
 _log = logging.getLogger("hfclient")
 _INDEX = "index.json"
 _SKIPPED = frozenset({400, 403, 404, 405, 410, 413, 414, 422, 500})
 """Statuses that concern one file or conversation, which is then skipped; others end an export."""
-_ROLES = {"system": "System", "user": "User", "assistant": "Assistant"}
+WRITERS: dict[Format, Callable[[Exported], str]] = {"md": as_markdown, "json": as_json, "ipynb": as_notebook}
+_SUFFIXES = tuple(f".{name}" for name in WRITERS)
+_MAX_PICTURE = 4 * 1024 * 1024  # bytes of an image that a notebook holds; a larger one is a link
 
 
 def export_one(
@@ -47,21 +53,27 @@ def export_one(
     files: bool = True,
     overwrite: bool = False,
     leaf_id: str | None = None,
+    branches: Branches = "all",
+    progress: Progress = None,
 ) -> Path:
     """Write one conversation and return the path of its file.
 
     Args:
         service: The server.
         conversation_id: Of a conversation or a share.
-        path: A file ending in ``.md`` or ``.json``, or a folder: the name is then made from title and id.
-        format: ``"md"`` or ``"json"``; None takes it from *path*, else Markdown.
+        path: A file ending in ``.md``, ``.json`` or ``.ipynb``, or a folder: the name is then made from title and id.
+        format: ``"md"``, ``"json"`` or ``"ipynb"``; None takes it from *path*, else Markdown.
         files: Save attachments and files of tools too, in a folder beside it; the text names those that the server does not
             return.
         overwrite: Replace existing files.
-        leaf_id: End of the branch that Markdown shows; None takes the newest. JSON holds all branches.
+        leaf_id: End of the active branch; None takes the newest.
+        branches: ``"all"``, or ``"active"`` for one.
+        progress: Of the files.
     """
-    export = _Export(service, format, files, overwrite)
-    return export.write(conversation_id, service.read_state(conversation_id), path, leaf_id)
+    format_of(path, format)
+    export = _Export(service, format, files, overwrite, _checked_branches(branches))
+    with ProgressBar(progress, unit="file", label="Export") as bar:
+        return export.write(conversation_id, service.read_state(conversation_id), path, leaf_id, bar)
 
 
 @frozen
@@ -72,24 +84,38 @@ class _Export:
     format: Format | None
     files: bool
     overwrite: bool
+    branches: Branches
 
-    def write(self, conversation_id: str, state: ConversationState, path: Path, leaf_id: str | None = None) -> Path:
+    def write(
+        self,
+        conversation_id: str,
+        state: ConversationState,
+        path: Path,
+        leaf_id: str | None = None,
+        bar: ProgressBar | None = None,
+    ) -> Path:
         """Write one conversation and return the path of its file."""
-        kind = _format_of(path, self.format)
-        target = path if path.suffix in (".md", ".json") else path / _name_of(state.title, conversation_id, kind)
+        kind = format_of(path, self.format)
+        target = path if path.suffix in _SUFFIXES else path / _name_of(state.title, conversation_id, kind)
         if target.exists() and not self.overwrite:
             raise InvalidInputError(f"{target} exists already; choose another name or pass overwrite=True")
-        saved = self._save_files(conversation_id, state, target) if self.files else {}
-        text = _as_json(state, saved) if kind == "json" else _as_markdown(state, saved, leaf_id)
-        return write_file(target, [text.encode()], overwrite=self.overwrite)
+        saved = self._save_files(conversation_id, state, target, bar) if self.files else {}
+        pictures = dict(_pictures(saved, target.parent)) if kind == "ipynb" else {}
+        text = WRITERS[kind](Exported(state, saved, pictures, leaf_id, self.branches))
+        return write_file(target, [text.encode("utf-8", "replace")], overwrite=self.overwrite)
 
-    def _save_files(self, conversation_id: str, state: ConversationState, target: Path) -> dict[str, str]:
+    def _save_files(
+        self, conversation_id: str, state: ConversationState, target: Path, bar: ProgressBar | None
+    ) -> dict[str, str]:
         """Save all files of a conversation; return their paths, relative to *target*, by sha."""
         folder = target.with_name(target.stem + "_files")
         saved: dict[str, str] = {}
-        for file in (file for message in state.messages for file in message.files):
-            if file.sha in saved:
-                continue
+        files = {file.sha: file for message in reversed(state.messages) for file in reversed(message.files)}
+        if bar is not None:
+            bar.total = len(files)
+        for number, file in enumerate(reversed(files.values())):
+            if bar is not None:
+                bar.update(number, file.name)
             if not is_file_id(file.sha):
                 _log.warning("a file of %s is left out: %r is not an id of a file", conversation_id, file.sha[:100])
                 continue
@@ -106,16 +132,39 @@ class _Export:
                     _log.warning("a file of %s is left out: %s", conversation_id, error)
                     continue
             saved[file.sha] = f"{folder.name}/{name}"
+        if bar is not None and files:
+            bar.update(len(files))
         return saved
 
 
-def _format_of(path: Path, given: str | None) -> Format:
+def _pictures(saved: dict[str, str], folder: Path) -> Iterator[tuple[str, tuple[bytes, str]]]:
+    """Yield content and type of the saved files that are small images, by sha."""
+    left = MAX_PICTURES
+    for sha, name in saved.items():
+        path = folder / name
+        with path.open("rb") as file:
+            mime = sniff(file.read(64))
+        size = path.stat().st_size
+        if mime in PICTURES and size <= min(left, _MAX_PICTURE):
+            left -= size
+            yield sha, (path.read_bytes(), mime)
+
+
+def format_of(path: Path, given: str | None = None) -> Format:
+    """Return the format of a file: the *given* one, or as its name ends."""
     found = given or path.suffix.removeprefix(".") or "md"
-    if found not in ("md", "json") or (path.suffix in (".md", ".json") and path.suffix != f".{found}"):
-        raise InvalidInputError(
-            f'formats of an export are "md" and "json", and the suffix of {path.name!r} must not contradict format={given!r}'
-        )
-    return "json" if found == "json" else "md"
+    for kind in WRITERS:
+        if found == kind and not (path.suffix in _SUFFIXES and path.suffix != f".{kind}"):
+            return kind
+    raise InvalidInputError(
+        f'formats of an export are "md", "json" and "ipynb", and the suffix of {path.name!r} must not contradict format={given!r}'
+    )
+
+
+def _checked_branches(branches: Branches) -> Branches:
+    if branches not in ("all", "active"):
+        raise InvalidInputError(f'branches is "all" or "active", not {branches!r}')
+    return branches
 
 
 def _name_of(title: str, conversation_id: str, kind: Format) -> str:
@@ -127,43 +176,33 @@ def _is_skipped(error: HFClientError) -> bool:
     return isinstance(error, ProtocolError) or (isinstance(error, APIStatusError) and error.status_code in _SKIPPED)
 
 
-def _as_json(state: ConversationState, saved: Mapping[str, str]) -> str:
-    data = {
-        "version": 1,
-        "id": state.id,
-        "title": state.title,
-        "model": state.model,
-        "system_prompt": state.system_prompt,
-        "messages": [message.to_dict() for message in state.messages],
-        "files": dict(saved),
-    }
-    return json.dumps(data, ensure_ascii=False, indent=1, default=str) + "\n"
+def changed_since(infos: Iterable[ConversationInfo], since: Since | None) -> Iterator[ConversationInfo]:
+    """Yield the conversations, newest first, up to the first one that has not changed since then.
+
+    Raises:
+        InvalidInputError: *since* is not a date.
+    """
+    start = None if since is None else _moment(since)
+    for info in infos:
+        if start is not None and info.updated_at is not None and info.updated_at < start:
+            return
+        yield info
 
 
-def _as_markdown(state: ConversationState, saved: Mapping[str, str], leaf_id: str | None) -> str:
-    tree = MessageTree(state)
-    path = tree.path(leaf_id or tree.newest_leaf())
-    parts = [f"# {' '.join(state.title.split()) or 'Conversation'}", f"*{state.model}* · `{state.id}`"]
-    for message in path:
-        if message.role != "system" or message.content:
-            parts += _message_parts(message, saved)
-    return "\n\n".join(parts) + "\n"
-
-
-def _message_parts(message: Message, saved: Mapping[str, str]) -> Iterator[str]:
-    when = f" · {message.created_at:%Y-%m-%d %H:%M} UTC" if message.created_at else ""
-    yield f"## {_ROLES.get(message.role, message.role)}{when}"
-    for file in message.files:
-        label = " ".join(file.name.split()).replace("[", "(").replace("]", ")") or file.sha[:16]
-        link = saved.get(file.sha)
-        prefix = "!" if file.mime.startswith("image/") else ""
-        yield f"{prefix}[{label}](<{link}>)" if link else f"({label}, not saved)"
-    if message.reasoning:
-        yield f"<details><summary>Reasoning</summary>\n\n{message.reasoning.strip()}\n\n</details>"
-    if message.content:
-        yield message.content
-    if message.interrupted:
-        yield "*(interrupted)*"
+def _moment(since: Since) -> datetime.datetime:
+    value: Any = since
+    try:
+        if isinstance(value, str):
+            text = value.strip()
+            value = datetime.datetime.fromisoformat(text[:-1] + "+00:00" if text[-1:] in ("Z", "z") else text)
+        elif not isinstance(value, datetime.datetime):
+            value = datetime.datetime.combine(value, datetime.time())
+        aware: datetime.datetime = value.astimezone()  # without a zone it is local time
+    except (TypeError, ValueError, OverflowError, OSError) as exc:
+        raise InvalidInputError(
+            f'since is a date, a datetime, or either in ISO 8601 such as "2026-11-01", not {since!r}'
+        ) from exc
+    return aware
 
 
 def export_all(
@@ -173,6 +212,7 @@ def export_all(
     *,
     format: Format = "md",
     files: bool = True,
+    branches: Branches = "all",
     progress: Progress = None,
 ) -> list[Path]:
     """Write all conversations of *infos* into *folder*; return the paths, in the same order.
@@ -181,24 +221,29 @@ def export_all(
     program has deleted it, or the server fails on it) is left out with a warning; if none can be read, the first error is
     raised.
     """
-    _format_of(folder / "x", format)
-    export = _Export(service, format, files, overwrite=True)
+    format_of(folder / "x", format)
+    export = _Export(service, format, files, overwrite=True, branches=_checked_branches(branches))
+    with ProgressBar(progress, total=len(infos), unit="chat", label="Export") as bar:
+        return _export_all(export, infos, folder, bar)
+
+
+def _export_all(export: _Export, infos: list[ConversationInfo], folder: Path, bar: ProgressBar) -> list[Path]:
     index = _read_index(folder)
     paths: list[Path] = []
     first: HFClientError | None = None
-    notify = _progress_function(progress, len(infos))
+    kind = export.format or "md"
+    key = f"{kind}{'+files' if export.files else ''}+{export.branches}"
     for number, info in enumerate(infos):
-        notify(number, info.title)
+        bar.update(number, info.title)
         stamp = info.updated_at.isoformat() if info.updated_at else ""
         known = index.get(info.id)
-        key = f"{format}{'+files' if files else ''}"
         old = _inside(folder, known["file"]) if known else None
         if known and old and known.get("stamp") == stamp and known.get("kind") == key and old.exists():
             paths.append(old)
             continue
-        target = folder / _name_of(info.title, info.id, format)
+        target = folder / _name_of(info.title, info.id, kind)
         try:
-            state = service.read_state(info.id)
+            state = export.service.read_state(info.id)
         except (APIStatusError, ProtocolError, InvalidInputError) as error:
             if not (isinstance(error, InvalidInputError) or _is_skipped(error)):
                 raise
@@ -211,7 +256,7 @@ def export_all(
         index[info.id] = {"file": path.name, "stamp": stamp, "kind": key, "title": info.title}
         write_file(folder / _INDEX, [json.dumps(index, ensure_ascii=False, indent=1).encode()], overwrite=True)
         paths.append(path)
-    notify(len(infos), "")
+    bar.update(len(infos))
     if first is not None and not paths:
         raise first
     return paths
@@ -226,7 +271,7 @@ def _read_index(folder: Path) -> dict[str, dict[str, str]]:
         data: Any = json.loads((folder / _INDEX).read_text("utf-8"))
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError) as exc:
+    except (OSError, ValueError, RecursionError) as exc:
         raise InvalidInputError(
             f"{folder / _INDEX} cannot be read ({exc}); delete it to export everything again"
         ) from exc
@@ -235,29 +280,3 @@ def _read_index(folder: Path) -> dict[str, dict[str, str]]:
         for key, entry in (data.items() if isinstance(data, dict) else ())
         if isinstance(entry, dict) and "file" in entry
     }
-
-
-def _progress_function(progress: Progress, total: int) -> Callable[[int, str], None]:
-    if callable(progress):
-        report = progress
-
-        def notify_caller(done: int, title: str) -> None:
-            report(done, total, title)
-
-        return notify_caller
-    if progress is False:
-        return lambda done, title: None
-    try:
-        from tqdm.auto import tqdm  # type: ignore[import-untyped,unused-ignore]  # optional
-    except ImportError:
-        if progress is True:
-            raise InvalidInputError("a progress bar needs tqdm: pip install tqdm") from None
-        return lambda done, title: None
-    bar = tqdm(total=total, unit="chat", disable=None if progress is None else False)
-
-    def notify(done: int, title: str) -> None:
-        bar.update(done - bar.n)
-        if done >= total:
-            bar.close()
-
-    return notify

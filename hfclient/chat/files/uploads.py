@@ -8,10 +8,12 @@ Reference: docs/protocol/huggingchat ("send"): a part named ``files`` with the f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, TypeAlias
+import contextlib
+import functools
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from hfclient.errors import InvalidInputError, Unsupported
 from hfclient.events import File
@@ -22,7 +24,10 @@ from hfclient.transport import Part
 from hfclient.types import StoredFile
 from hfclient.values import Value
 
-__all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "RemoteFile", "listed_files", "stored_part", "upload_parts"]
+if TYPE_CHECKING:
+    from hfclient.progress import Progress
+
+__all__ = ["MAX_FILE", "MAX_UPLOAD", "FileLike", "RemoteFile", "listed_files", "stored_part", "upload_parts", "uploading"]
 
 MAX_FILE = 10 * 1024 * 1024
 """Maximum bytes of one file: the server's own limit."""
@@ -75,6 +80,29 @@ def upload_parts(
             f"the files are too large together: {total / 1e6:.1f} MB as base64; a request takes {MAX_UPLOAD / 1e6:.1f} MB"
         )
     return parts
+
+
+@contextlib.contextmanager
+def uploading(parts: tuple[Part, ...], progress: Progress) -> Iterator[tuple[Part, ...]]:
+    """Give the parts to send inside the ``with``, whose progress is then shown."""
+    if not parts:
+        yield parts
+        return
+    from hfclient.progress import ProgressBar  # not for a plain chat
+
+    with ProgressBar(progress, total=sum(part.size for part in parts), label="Upload") as bar:
+        yield parts if bar.is_silent else tuple(_observed(parts, bar.update))
+
+
+def _observed(parts: tuple[Part, ...], report: Callable[[float], object]) -> Iterator[Part]:
+    sent = [0] * len(parts)  # a request that is repeated begins again
+
+    def note(number: int, count: int) -> None:
+        sent[number] = count
+        report(sum(sent))
+
+    for number, part in enumerate(parts):
+        yield evolve(part, on_sent=functools.partial(note, number))
 
 
 def listed_files(files: Iterable[FileLike] | FileLike | None) -> list[FileLike]:

@@ -15,16 +15,18 @@ from hfclient.chat.resources.server import LiveGeneration, LiveUpdate, live_upda
 from hfclient.chat.servers.service import ChatService
 from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.messages import share_id_in
+from hfclient.display import Displayed
 from hfclient.errors import ProtocolError
 from hfclient.types import ConversationInfo, Entries
 
 if TYPE_CHECKING:
-    from hfclient.chat.files.export import Format, Progress
+    from hfclient.chat.files.export import Branches, Format, Since
+    from hfclient.progress import Progress
 
 __all__ = ["Conversations"]
 
 
-class Conversations:
+class Conversations(Displayed):
     """The caller's conversations on the server. Iterating yields all of them, newest first.
 
     for info in client.conversations:
@@ -139,27 +141,40 @@ class Conversations:
         format: Format = "md",
         files: bool = True,
         limit: int | None = None,
+        since: Since | None = None,
+        branches: Branches = "all",
         progress: Progress = None,
     ) -> builtins.list[Path]:
-        """Save all conversations (or the newest *limit*) into a folder, with their files.
+        """Save all conversations (or some of them) into a folder, with their files.
+
+            client.conversations.export("chats", format="ipynb", since="2026-11-01")
 
         A second call continues an interrupted export, and fetches only the changes since a complete one.
 
         Args:
             folder: The folder; created if it does not exist.
-            format: ``"md"`` or ``"json"``.
+            format: ``"md"``, ``"json"`` or ``"ipynb"``; see `Conversation.export`.
             files: Save attachments and produced files too.
             limit: Most conversations to export; None for all.
-            progress: True for a bar, a callable that gets (done, total, title), None for a bar only on a terminal with
-                tqdm installed, or False.
+            since: Only conversations that have changed since then: a date, a datetime, or either in ISO 8601. Without a zone
+                it is local time. Further pages of the list are not fetched.
+            branches: ``"all"``, or ``"active"`` for the newest branch of each.
+            progress: None for a bar only on a terminal or in a notebook, True or False, or a function that gets (done, total,
+                title).
 
         Returns:
             One path for each conversation, newest first.
+
+        Raises:
+            InvalidInputError: An argument is not one of these, or a file cannot be written.
         """
         check_arguments(Conversations.export, locals())
-        from hfclient.chat.files.export import export_all  # few callers need it
+        from hfclient.chat.files.export import changed_since, export_all  # few callers need it
 
-        return export_all(self._service, self.list(limit), Path(folder), format=format, files=files, progress=progress)
+        infos = list(itertools.islice(changed_since(self, since), check_limit(limit)))
+        return export_all(
+            self._service, infos, Path(folder), format=format, files=files, branches=branches, progress=progress
+        )
 
     @property
     def _endpoints(self) -> Endpoints:

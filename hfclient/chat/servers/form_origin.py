@@ -15,7 +15,7 @@ from hfclient.errors import HFClientError, PermissionDeniedError
 from hfclient.transport import Request, Response, Session
 from hfclient.transport.status_errors import restated
 
-__all__ = ["origin_flow"]
+__all__ = ["origin_flow", "public_origin"]
 
 _PAGE = 64 * 1024  # bytes of the server's page that are searched for its origin
 _OG_URL = re.compile(rb'<meta property="og:url" content="([^"<>]{1,300})"')
@@ -37,7 +37,7 @@ def origin_flow(
             raise
         refused: PermissionDeniedError = error
     sent = request.headers.get("Origin", "")
-    own = _public_origin(session.with_auth(None), endpoints, api)
+    own = public_origin(session.with_auth(None), endpoints, api)
     if own is not None and own != sent and not _sets_origin(session):
         try:
             response = yield evolve(request, headers={**request.headers, "Origin": own})
@@ -57,7 +57,7 @@ def origin_flow(
     )
 
 
-def _public_origin(session: Session, endpoints: Endpoints, api: ServerApi) -> str | None:
+def public_origin(session: Session, endpoints: Endpoints, api: ServerApi) -> str | None:
     """Return the server's own origin, or None.
 
     Without the setting PUBLIC_ORIGIN the server's page has the value of ORIGIN.

@@ -11,6 +11,7 @@ from hfclient.chat.wire.endpoints import Endpoints
 from hfclient.chat.wire.list_entries import read_entries
 from hfclient.chat.wire.messages import parse_model
 from hfclient.chat.wire.server_errors import not_a_chat_server
+from hfclient.display import Displayed
 from hfclient.errors import BadRequestError, ModelNotFound, Unsupported
 from hfclient.transport import Session
 from hfclient.types import Entries, Model
@@ -20,7 +21,7 @@ __all__ = ["Models", "check_accepts_images", "default_for_images", "id_of"]
 _FRESH = 60.0  # seconds: max-age of the server's own Cache-Control
 
 
-class Models:
+class Models(Displayed):
     """The LLMs that the server offers, its default first; the list is cached for a minute.
 
     A name is an id in any case, the last part of an id, or a label. ``name in client.models`` is true for every name that
@@ -38,6 +39,11 @@ class Models:
 
     def __iter__(self) -> Iterator[Model]:
         return iter(self.list())
+
+    @property
+    def known(self) -> Entries[Model] | None:
+        """The list as it was last fetched, of any age, or None; nothing is sent."""
+        return None if self._cached is None else Entries(self._cached[1])
 
     def __len__(self) -> int:
         return len(self.list())

@@ -16,6 +16,7 @@ from hfclient.chat.wire.messages import ConversationState, parse_conversation, p
 from hfclient.chat.wire.server_errors import not_a_chat_server
 from hfclient.errors import HFClientError
 from hfclient.events import AnyEvent
+from hfclient.stream import LastReply
 from hfclient.transport import Clock, Request, Session
 from hfclient.types import ConversationInfo
 
@@ -34,10 +35,16 @@ class ChatService:
         session: Sends the requests; the service adds the server's authentication to it.
         base_url: The server's base URL.
         on_event: Called with every event of every stream.
+        last: Gets the answer of every stream, or None.
     """
 
     def __init__(
-        self, session: Session, base_url: str, *, on_event: Callable[[AnyEvent], object] | None = None
+        self,
+        session: Session,
+        base_url: str,
+        *,
+        on_event: Callable[[AnyEvent], object] | None = None,
+        last: LastReply | None = None,
     ) -> None:
         self.endpoints = Endpoints(base_url)
         self.endpoints.form_origin = _form_origin(session, self.endpoints.form_origin)
@@ -45,6 +52,7 @@ class ChatService:
         self.auth = ChatAuth(self.endpoints, self.api)
         self.session = session.with_auth(self.auth)
         self.on_event = on_event
+        self.last = last
         self.models = Models(self.api, self.endpoints, self.session)
 
     def version(self) -> ServerVersion:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import quote
 
 from attrs import frozen
 
@@ -15,6 +16,7 @@ from hfclient.chat.wire.turn import Turn
 from hfclient.decoding.json_values import date_or_none, int_or_none, list_or_empty, text_or_none
 from hfclient.decoding.think_tags import split_thinking
 from hfclient.errors import ProtocolError
+from hfclient.redaction.control_characters import escaped
 from hfclient.types import ConversationInfo, Message, Model, ModelProvider, PromptExample, Share, StoredFile, User
 from hfclient.values import Value
 
@@ -187,9 +189,9 @@ def parse_share(data: Any, base_url: str) -> Share | None:
     if not isinstance(data, Mapping):
         return None
     if isinstance(data.get("shareId"), str):
-        return Share(data["shareId"], f"{base_url}/r/{data['shareId']}")
+        return Share(data["shareId"], f"{base_url}/r/{quote(data['shareId'], safe='', errors='replace')}")
     if isinstance(data.get("url"), str):
-        return Share(share_id_in(data["url"]), data["url"])
+        return Share(share_id_in(data["url"]), escaped(data["url"]))
     return None
 
 

@@ -10,13 +10,14 @@ from collections.abc import Iterator
 
 from hfclient.arguments.argument_types import check_arguments
 from hfclient.chat.wire.messages import ConversationState
-from hfclient.redaction.control_characters import escaped, stripped
+from hfclient.display import Displayed
+from hfclient.redaction.control_characters import collapsed, escaped
 from hfclient.types import Message
 
 __all__ = ["MessageTree"]
 
 
-class MessageTree:
+class MessageTree(Displayed):
     """All messages of a conversation at the time of a read. Iterating gives them in order of creation.
 
     Attributes:
@@ -58,7 +59,8 @@ class MessageTree:
     @property
     def leaves(self) -> list[Message]:
         """The ends of all branches, oldest first."""
-        return [message for message in self.state.messages if not self.children(message.id)]
+        parents = {message.parent_id for message in self.state.messages}
+        return [message for message in self.state.messages if message.id not in parents]
 
     def children(self, message_id: str | None) -> list[Message]:
         """Return the messages directly below one, oldest first; those without a parent for None."""
@@ -102,7 +104,7 @@ class MessageTree:
             if message.id in drawn:
                 continue
             drawn.add(message.id)
-            text = stripped(" ".join(message.content.split()))
+            text = collapsed(message.content)
             lines.append(f"{indent}{escaped(message.role)} {escaped(message.id[:8])}: {text[:60]}{'…' if len(text) > 60 else ''}")
             stack += [(child, indent + "  ") for child in reversed(self.children(message.id))]
         return "\n".join(lines)

@@ -56,6 +56,11 @@ class UpdateFields:
 
     def number_or_none(self, name: str) -> float | None:
         value: float | None = self._take(name, (int, float))
+        try:
+            float(value or 0)
+        except OverflowError:  # an integer of hundreds of digits, with which nothing can be calculated
+            self._read.discard(name)
+            return None
         return value
 
     def flag(self, name: str) -> bool | None:

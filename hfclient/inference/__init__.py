@@ -6,13 +6,17 @@ The names are imported when they are used first, because all modules together ta
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
+
 if TYPE_CHECKING:
     from hfclient.inference.client import InferenceClient
     from hfclient.inference.completions.roles import AssistantMessage, SystemMessage, ToolMessage, UserMessage
     from hfclient.inference.completions.stream import CompletionStream
+    from hfclient.inference.media.image_lists import Images
     from hfclient.inference.media.images import Image, Video
     from hfclient.inference.media.jobs import Job
-    from hfclient.inference.models.hub import DefaultModels, HubModel
+    from hfclient.inference.models.account import Account, Organisation
+    from hfclient.inference.models.hub import DefaultModels, HubModel, HubModels
     from hfclient.inference.models.mapping import ProviderEntry
     from hfclient.inference.models.served_models import Offer, ServedModel
     from hfclient.inference.schemas.tools import Tool
@@ -38,10 +42,12 @@ _MODULES = {
     "client": ("InferenceClient",),
     "completions.roles": ("AssistantMessage", "SystemMessage", "ToolMessage", "UserMessage"),
     "completions.stream": ("CompletionStream",),
+    "media.image_lists": ("Images",),
     "media.images": ("Image", "Video"),
     "media.jobs": ("Job",),
+    "models.account": ("Account", "Organisation"),
     "models.served_models": ("Offer", "ServedModel"),
-    "models.hub": ("DefaultModels", "HubModel"),
+    "models.hub": ("DefaultModels", "HubModel", "HubModels"),
     "models.mapping": ("ProviderEntry",),
     "schemas.tools": ("Tool",),
     "structured_output": ("ParseStream",),
@@ -55,6 +61,7 @@ _MODULES = {
 }
 
 __all__ = [
+    "Account",
     "AssistantMessage",
     "Audio",
     "Box",
@@ -64,11 +71,14 @@ __all__ = [
     "DefaultModels",
     "ExtractedAnswer",
     "HubModel",
+    "HubModels",
     "Image",
+    "Images",
     "InferenceClient",
     "Job",
     "MaskFill",
     "Offer",
+    "Organisation",
     "ParseStream",
     "ProviderEntry",
     "Ranking",

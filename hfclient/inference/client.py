@@ -1,11 +1,11 @@
-"""`InferenceClient`: the calls for text, embeddings, tasks and models, with their documentation.
+"""`InferenceClient`: the calls for text, embeddings and tasks, with their documentation.
 
-Calls for images, videos and speech are in `media_client.py`, the options of all calls in `options.py`.
+Calls for images, videos and speech are in `media_client.py`, those about models in `models_client.py`, the options of all calls in `options.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 from hfclient.arguments.argument_types import check_arguments
@@ -13,7 +13,6 @@ from hfclient.inference.media_client import MediaClient
 from hfclient.inference.options import (
     ChatOptions,
     EmbedOptions,
-    ModelFilters,
     ParseOptions,
     RerankOptions,
     TaskOptions,
@@ -24,17 +23,28 @@ from hfclient.inference.options import (
 if TYPE_CHECKING:
     from typing_extensions import Unpack
 
+    from hfclient.batch.batch import Batch
+    from hfclient.batch.call_options import (
+        MapChatOptions,
+        MapClassifyOptions,
+        MapEmbedOptions,
+        MapImageOptions,
+        MapParseOptions,
+        MapSpeakOptions,
+        MapTaskOptions,
+        MapToolOptions,
+        MapTranscribeOptions,
+    )
     from hfclient.inference.completions.messages import Prompt
     from hfclient.inference.completions.stream import CompletionStream
     from hfclient.inference.content.image_inputs import ImageLike
-    from hfclient.inference.models.hub import DefaultModels, HubModel
-    from hfclient.inference.models.served_models import ServedModel
     from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.structured_output import ParseStream
     from hfclient.inference.tasks import Classification, Ranking
     from hfclient.inference.tasks.audio import AudioLike
     from hfclient.inference.text.generation_events import TextStream
     from hfclient.inference.tool_loop import ToolStream
+    from hfclient.types import Reply
 
 __all__ = ["InferenceClient"]
 
@@ -81,7 +91,9 @@ class InferenceClient(MediaClient):
         check_arguments(InferenceClient.at, locals())
         service = self._service
         session = service.session.with_credentials(service.session.credentials.with_token_url(url))
-        return InferenceClient(session, base_url=url, on_event=service.on_event, hub_url=service.hub.url)
+        return InferenceClient(
+            session, base_url=url, on_event=service.on_event, hub_url=service.hub.url, last=service.last
+        )
 
     # Chat completions
 
@@ -122,7 +134,85 @@ class InferenceClient(MediaClient):
         check_arguments(InferenceClient.chat, locals())
         from hfclient.inference.completions.stream import CompletionStream
 
-        return CompletionStream(self._completions.send(prompt, options), on_event=self._service.on_event)
+        service = self._service
+        return CompletionStream(self._completions.send(prompt, options), on_event=service.on_event, last=service.last)
+
+    def ask(self, prompt: Prompt, **options: Unpack[ChatOptions]) -> Reply:
+        """Return one whole answer, which the server sends in one piece: :meth:`chat` without a stream.
+
+            inference.ask("What is the capital of France?", model="Qwen/Qwen3-8B").text
+
+        It costs less than a stream, for server and client. But nothing arrives before the answer is complete, so
+        ``Timeouts.first_token`` applies to all of it.
+
+        Args:
+            prompt: A string or a list of messages, as for :meth:`chat`.
+            options: Those of :meth:`chat`; see `.ChatOptions`.
+
+        Raises:
+            HFClientError: As :meth:`chat`, and the errors that its stream raises.
+
+        Reference: POST {base}/v1/chat/completions, without ``stream``
+        """
+        check_arguments(InferenceClient.ask, locals())
+        return self._completions.ask(prompt, options)
+
+    @overload
+    def map(self, items: Any, call: Literal["chat"] = "chat", **options: Unpack[MapChatOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["parse"], *, into: Any, **options: Unpack[MapParseOptions]) -> Batch: ...
+
+    @overload
+    def map(
+        self, items: Any, call: Literal["run_tools"], *, tools: Iterable[ToolLike], **options: Unpack[MapToolOptions]
+    ) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["embed"], **options: Unpack[MapEmbedOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["classify"], **options: Unpack[MapClassifyOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["caption"], **options: Unpack[MapTaskOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["transcribe"], **options: Unpack[MapTranscribeOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["image"], **options: Unpack[MapImageOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["speak"], **options: Unpack[MapSpeakOptions]) -> Batch: ...
+
+    @overload
+    def map(self, items: Any, call: Literal["task"], *, name: str = ..., **options: Unpack[MapTaskOptions]) -> Batch: ...
+
+    def map(self, items: Any, call: str = "chat", **options: Any) -> Batch:
+        """Return a batch: an iterator over the results of one call for each of *items* (extra: batch).
+
+            for result in inference.map(prompts, model="Qwen/Qwen3-8B", checkpoint="out.jsonl"):
+                print(result.value.text if result.ok else result.error)
+            inference.map(texts, "embed", model="BAAI/bge-m3")
+            inference.map(letters, "parse", into=Invoice, model="Qwen/Qwen3-8B")
+
+        Args:
+            items: What to ask: an iterable of inputs (strings, lists of messages, files), or of dicts with ``input``, perhaps
+                ``id``, and options of that item alone; the path of a ``.jsonl``, ``.csv``, ``.tsv``, ``.parquet`` or ``.txt`` file;
+                a column or table of pandas, polars, pyarrow or datasets. They are read one by one when they are needed.
+            call: The method that answers: ``"chat"`` (as :meth:`ask`), ``"parse"``, ``"run_tools"``, ``"embed"``, ``"classify"``,
+                ``"caption"``, ``"transcribe"``, ``"image"``, ``"speak"`` or ``"task"``. Answers come in one piece.
+            options: Those of the batch, such as workers, ordered, errors, checkpoint and progress: see `.MapOptions`. And those of
+                the method: *into* for ``"parse"``, *tools* for ``"run_tools"``, *name* for ``"task"``.
+
+        Raises:
+            TypeError: There is no option of that name.
+            InvalidInputError: An option has another type, or an item of a list, a file or a table cannot be asked; nothing was sent.
+        """
+        from hfclient.batch.maps import map_inference  # needs an extra
+
+        return map_inference(self, items, call, options)
 
     def run_tools(self, prompt: Prompt, tools: Iterable[ToolLike], **options: Unpack[ToolOptions]) -> ToolStream:
         """Return the stream of an answer for which the model may call functions.
@@ -400,54 +490,3 @@ class InferenceClient(MediaClient):
         """
         check_arguments(InferenceClient.task, locals())
         return self._pipelines.run(name, inputs, options)
-
-    # Models
-
-    @overload
-    def models(self) -> list[ServedModel]: ...
-
-    @overload
-    def models(self, **filters: Unpack[ModelFilters]) -> Iterator[HubModel]: ...
-
-    def models(self, **filters: Unpack[ModelFilters]) -> list[ServedModel] | Iterator[HubModel]:
-        """Return the models of the inference server; or, with any filter, those of the Hub.
-
-            for model in inference.models(task="text-to-image", provider="all", sort="trending", limit=10):
-                print(model.id, model.live_providers)
-
-        Without filters it is the server's list; the router's has prices and context lengths. With filters, even if they
-        are None, it is an iterator over the Hub's pages. A page is requested when its first entry is needed.
-
-        Args:
-            filters: task, provider, search, sort, limit, author, tags, warm; see `.ModelFilters`.
-
-        Raises:
-            InvalidInputError: A filter is invalid.
-            ProtocolError: The answer is not a list of models.
-            APIStatusError, TransportError: The server refused, or did not answer; raised by the iterator if there is one.
-
-        Reference: GET {base}/v1/models, GET {hub}/api/models
-        """
-        check_arguments(InferenceClient.models, locals())
-        return self._service.hub.models(**filters) if filters else self._service.served_models()
-
-    def model(self, id: str) -> HubModel:
-        """Return a model of the Hub with its providers.
-
-            inference.model("Qwen/Qwen3-8B").live_providers
-
-        Args:
-            id: Its name; a short one such as ``"llama-3.3-70b"`` works.
-
-        Raises:
-            ModelNotFound: It does not exist, or is private; ``suggestions`` has similar names.
-            APIStatusError, TransportError: The Hub refused, or did not answer.
-
-        Reference: GET {hub}/api/models/{id}
-        """
-        check_arguments(InferenceClient.model, locals())
-        return self._service.hub.model(id)
-
-    def default_models(self) -> DefaultModels:
-        """Return models to suggest to a user: current ones from the Hub, or built-in ones if it does not answer."""
-        return self._service.hub.default_models()

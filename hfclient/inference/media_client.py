@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from hfclient.arguments.argument_types import check_arguments
-from hfclient.inference.base_client import BaseClient
+from hfclient.inference.models_client import ModelsClient
 from hfclient.inference.options import ImageOptions, SpeakOptions, TranscribeOptions, VideoOptions
 from hfclient.transport import Timeouts
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing_extensions import Unpack
 
     from hfclient.inference.content.image_inputs import ImageLike
+    from hfclient.inference.media.image_lists import Images
     from hfclient.inference.media.images import Image, Video
     from hfclient.inference.media.jobs import Job
     from hfclient.inference.tasks import Transcript
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["MediaClient"]
 
 
-class MediaClient(BaseClient):
+class MediaClient(ModelsClient):
     """A client for models of images, videos and speech."""
 
     def image(self, prompt: str, **options: Unpack[ImageOptions]) -> Image:
@@ -37,7 +38,7 @@ class MediaClient(BaseClient):
         Args:
             prompt: What to show.
             options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
-                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`.
+                lora_scale, extra_body, timeouts, on_progress, progress, scheduler; see `.ImageOptions`.
 
         Raises:
             InvalidInputError: An option is out of range, or the model does not make images.
@@ -58,8 +59,11 @@ class MediaClient(BaseClient):
         job: Job[Image] = self._media.start("text-to-image", prompt, options)
         return result_of(job)[0]
 
-    def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> list[Image]:
+    def images(self, prompt: str, n: int, **options: Unpack[ImageOptions]) -> Images:
         """Return *n* images of *prompt*: with one request if the provider can, else one after the other.
+
+            images = inference.images("a red fox", 4, model="black-forest-labs/FLUX.1-schnell", seed=7)
+            images.save_all("out/{i:02d}-{slug}")
 
         With a seed, each further request has the next seed. If one fails, ``completed`` on the error holds the images before it.
 
@@ -67,7 +71,7 @@ class MediaClient(BaseClient):
             prompt: What to show.
             n: Number of images, 1 to 64.
             options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
-                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                lora_scale, extra_body, timeouts, on_progress, progress, scheduler; see `.ImageOptions`; errors are those of
                 :meth:`image`.
         """
         check_arguments(MediaClient.images, locals())
@@ -83,7 +87,7 @@ class MediaClient(BaseClient):
                 provider, or fetched here without credentials if the provider does not take URLs.
             prompt: What to change.
             options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
-                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                lora_scale, extra_body, timeouts, on_progress, progress, scheduler; see `.ImageOptions`; errors are those of
                 :meth:`image`. *model* is required.
         """
         check_arguments(MediaClient.image_to_image, locals())
@@ -101,7 +105,7 @@ class MediaClient(BaseClient):
             prompt: What happens.
             image: The first frame; as for :meth:`image_to_image`.
             options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
-                lora_scale, extra_body, timeouts, on_progress, num_frames; see `.VideoOptions`; errors are those of
+                lora_scale, extra_body, timeouts, on_progress, progress, num_frames; see `.VideoOptions`; errors are those of
                 :meth:`image`. *model* is required.
         """
         check_arguments(MediaClient.video, locals())
@@ -120,7 +124,7 @@ class MediaClient(BaseClient):
             image: The image to change; as for :meth:`image_to_image`.
             n: Number of images; a provider that makes one image with one request makes one.
             options: model, provider, negative_prompt, width, height, size, aspect_ratio, steps, guidance, seed,
-                lora_scale, extra_body, timeouts, on_progress, scheduler; see `.ImageOptions`; errors are those of
+                lora_scale, extra_body, timeouts, on_progress, progress, scheduler; see `.ImageOptions`; errors are those of
                 :meth:`image`.
         """
         check_arguments(MediaClient.image_job, locals())

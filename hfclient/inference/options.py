@@ -23,24 +23,13 @@ if TYPE_CHECKING:
     from hfclient.inference.schemas.dialects import SchemaFormat
     from hfclient.inference.schemas.tools import ToolLike
     from hfclient.inference.tool_loop import Approve
+    from hfclient.progress import Progress
     from hfclient.transport import Timeouts
 
 __all__ = [
-    "ChatOptions",
-    "CompletionOptions",
-    "EmbedOptions",
-    "ImageOptions",
-    "MediaOptions",
-    "ModelFilters",
-    "ParseOptions",
-    "RerankOptions",
-    "SpeakOptions",
-    "TaskOptions",
-    "TextOptions",
-    "ToolOptions",
-    "TranscribeOptions",
-    "VideoOptions",
-]
+    "ChatOptions", "CompletionOptions", "EmbedOptions", "ImageOptions", "MediaOptions", "ModelFilters", "ParseOptions",
+    "RerankOptions", "SpeakOptions", "TaskOptions", "TextOptions", "ToolOptions", "TranscribeOptions", "VideoOptions",
+]  # fmt: skip
 
 
 class CompletionOptions(TypedDict, total=False):
@@ -256,6 +245,7 @@ class MediaOptions(TypedDict, total=False):
         extra_body: Fields of the provider's own. They override all others; None removes one.
         timeouts: Timeouts of this call. If ``total`` is None, it is 300 s for images and 1200 s for videos.
         on_progress: Called with each `JobProgress` while the job waits in a queue, and with each `Failover`.
+        progress: As for `Conversation.read_file`, in percent; for several images, their number.
     """
 
     model: str | None
@@ -272,6 +262,7 @@ class MediaOptions(TypedDict, total=False):
     extra_body: Mapping[str, Any] | None
     timeouts: Timeouts | None
     on_progress: Callable[[AnyEvent], object] | None
+    progress: Progress
 
 
 class ImageOptions(MediaOptions, total=False):

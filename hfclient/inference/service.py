@@ -27,6 +27,7 @@ from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.schemas.dialects import detect_dialect
 from hfclient.inference.server_urls import chat_url, is_router, models_url, refuse_url
 from hfclient.inference.unsupported_tasks import TEXT_TASKS, explain_missing_route
+from hfclient.stream import LastReply
 from hfclient.transport import ONCE, Clock, Request, Response, Session, retrying
 from hfclient.transport.retry import Attempt
 
@@ -39,10 +40,12 @@ class InferenceService:
     Attributes:
         session: Sends the requests.
         base_url: Base URL of the server.
+        is_router: Whether the server is Hugging Face's router.
         chat_url: URL of its chat completions.
         models_url: URL of its list of models.
         bill_to: Organisation that pays, or None.
         on_event: Called with every event of every stream, or None.
+        last: Gets the answer of every stream, or None.
         hub: The Hub's models.
         routes: The providers that can be reached.
     """
@@ -58,15 +61,18 @@ class InferenceService:
         router_url: str | None,
         provider_keys: Mapping[str, str] | None,
         embedded: Literal["model", "upstream"] | None,
+        last: LastReply | None,
     ) -> None:
         if provider_keys:
             session = session.with_credentials(add_keys(session.credentials, provider_keys))
         explain = partial(explain_missing_route, base_url=base_url, embedded=embedded is not None)
-        self.session = session.with_refining(None if is_router(base_url) else explain)
+        self.is_router = is_router(base_url)
+        self.session = session.with_refining(None if self.is_router else explain)
         self.base_url = base_url
         self.chat_url = chat_url(base_url)
         self.models_url = models_url(base_url)
         self.on_event = on_event
+        self.last = last
         self.hub = Hub(self.session, hub_url)
         self.routes = Routes(
             self.session.credentials,
@@ -82,11 +88,6 @@ class InferenceService:
         self._dialect: str | None = None
         self._is_dialect_known = False
         self._strict_urls: set[str] = set()  # they refuse ``stream_options``
-
-    @property
-    def is_router(self) -> bool:
-        """Whether the server is Hugging Face's router."""
-        return is_router(self.base_url)
 
     def served_models(self) -> list[ServedModel]:
         """Return the models that the server lists."""
@@ -105,10 +106,10 @@ class InferenceService:
             try:
                 self._served = self.served_models()
             except (NotFoundError, ProtocolError) as error:
-                raise InvalidInputError("name a model with model=: the server does not list its models") from error
+                raise InvalidInputError("name a model with model= (-m NAME): the server does not list its models") from error
         found = choose_default(self._served, providers, sees=accepts_images, calls_tools=calls_tools)
         if found is None:
-            raise InvalidInputError("name a model with model=: the server lists none")
+            raise InvalidInputError("name a model with model= (-m NAME): the server lists none")
         return request_name(found)
 
     def schema_dialect(self) -> str | None:

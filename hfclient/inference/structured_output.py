@@ -10,16 +10,18 @@ import typing
 from collections.abc import Iterator, Mapping
 from typing import Any, Generic, NoReturn, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from hfclient.decoding.frames import excerpt
+from hfclient.display import LiveDisplayed
 from hfclient.errors import Cancelled, HFClientError, InvalidInputError, ParseError, StreamConsumed
-from hfclient.events import Token
+from hfclient.events import Token, Usage
 from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.finish_reasons import is_cut
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage
 from hfclient.inference.completions.stream import CompletionStream
+from hfclient.inference.completions.token_counts import sum_of
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.dialects import DIALECTS, SchemaFormat, instruction_for, schema_text
 from hfclient.inference.schemas.json_in_text import json_values
@@ -31,7 +33,7 @@ from hfclient.stream import Stream
 from hfclient.transport import Clock
 from hfclient.types import Reply
 
-__all__ = ["ParseStream", "Shape", "parse_stream"]
+__all__ = ["ParseStream", "Parsed", "Shape", "parse_stream", "parse_whole"]
 
 T = TypeVar("T")
 
@@ -134,10 +136,56 @@ class _ParseCall:
         """Send the messages and return the stream of the answer."""
         self.clock.check()
         answer = self.completions.send(self.messages, self.options, self.clock)
-        return CompletionStream(answer, on_event=self.completions.service.on_event)
+        service = self.completions.service
+        return CompletionStream(answer, on_event=service.on_event, last=service.last)
+
+    def ask(self) -> Reply:
+        """Send the messages and return the whole answer."""
+        self.clock.check()
+        return self.completions.ask(self.messages, self.options, self.clock)
+
+    def read(self, reply: Reply) -> Any:
+        """Return the object in an answer; raises `SchemaMismatch` if it has none."""
+        if is_cut(reply.finish_reason):  # even if it can be read
+            raise SchemaMismatch(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
+        if reply.refusal:
+            raise SchemaMismatch(f"the model refused: {reply.refusal}")
+        return self.shape.read(reply.text)
+
+    def correct(self, reply: Reply, misfit: SchemaMismatch, attempts: int) -> None:
+        """Add a request for a better answer to the messages.
+
+        Raises:
+            ParseError: There were enough attempts, or another answer would be cut off or refused again.
+        """
+        if attempts > self.repair or is_cut(reply.finish_reason) or reply.refusal:
+            raise self._error(reply, misfit, attempts) from misfit
+        if reply.text.strip():
+            self.messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
+        self.messages.append({
+            "role": "user",
+            "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
+            f"{schema_text(self.shape.schema)}",
+        })
+
+    def _error(self, reply: Reply, misfit: SchemaMismatch, attempts: int) -> ParseError:
+        reason = misfit.reason
+        if reply.tool_calls and not reply.text.strip():
+            reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"
+        times = "" if attempts == 1 else f" ({attempts} answers)"
+        where = "" if misfit.path == "$" else f" at {misfit.path}"
+        return ParseError(
+            f"the answer does not fit {self.shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
+            raw=reply.text,
+            path=misfit.path,
+            reason=reason,
+            finish_reason=reply.finish_reason,
+            attempts=attempts,
+            partial=reply,
+        )
 
 
-class ParseStream(Generic[T]):
+class ParseStream(LiveDisplayed, Generic[T]):
     """An answer that becomes an object; iterating yields the object so far.
 
         for draft in inference.parse_stream("Three cities?", into=Cities, model=...):
@@ -160,6 +208,11 @@ class ParseStream(Generic[T]):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._state}>"
+
+    def __str__(self) -> str:
+        is_left = self._state in ("open", "reading")
+        hint = "show() shows the object as it comes, result() returns it" if is_left else "its text is in .partial"
+        return f"{self!r}: {'result() has the object' if self._state == 'done' else hint}"
 
     def __getstate__(self) -> NoReturn:
         raise TypeError("an answer that is being read cannot be copied or pickled; what result() returns can")
@@ -254,13 +307,11 @@ class ParseStream(Generic[T]):
                     return  # by the loop that reads it
                 reply = self._inner.result()
                 try:
-                    self._value = self._read_reply(reply)
+                    self._value = self._call.read(reply)
                     break
                 except SchemaMismatch as misfit:
-                    # A second answer would be cut off or refused again.
-                    if self._attempts > self._call.repair or is_cut(reply.finish_reason) or reply.refusal:
-                        raise self._parse_error(reply, misfit) from misfit
-                    yield from self._ask_again(reply, misfit)
+                    self._call.correct(reply, misfit, self._attempts)
+                    yield from self._ask_again(reply)
             self._state = "done"
         except HFClientError as error:
             self._error = error
@@ -269,13 +320,6 @@ class ParseStream(Generic[T]):
         finally:
             if self._state == "reading":  # left early
                 self.close()
-
-    def _read_reply(self, reply: Reply) -> Any:
-        if is_cut(reply.finish_reason):  # even if it can be read
-            raise SchemaMismatch(_CUT.get(reply.finish_reason or "", f"the answer was cut off ({reply.finish_reason})"))
-        if reply.refusal:
-            raise SchemaMismatch(f"the model refused: {reply.refusal}")
-        return self._call.shape.read(reply.text)
 
     def _drafts_of(self, stream: Stream) -> Iterator[Any]:
         partial = PartialJSON("{[" if self._call.shape.wrapped else "{")
@@ -297,15 +341,8 @@ class ParseStream(Generic[T]):
                 due = partial.size + partial.size // _STEP
                 yield draft
 
-    def _ask_again(self, reply: Reply, misfit: SchemaMismatch) -> Iterator[None]:
+    def _ask_again(self, reply: Reply) -> Iterator[None]:
         """Request another answer; yield None at each tick."""
-        if reply.text.strip():
-            self._call.messages.append(AssistantMessage(reply.text, provider_fields=reply.provider_fields).to_dict())
-        self._call.messages.append({
-            "role": "user",
-            "content": f"That does not fit: {misfit}. Answer again, with nothing but JSON that fits this schema: "
-            f"{schema_text(self._call.shape.schema)}",
-        })
         self._attempts += 1
         self._asking = True
         try:
@@ -322,29 +359,47 @@ class ParseStream(Generic[T]):
             self._inner.close()
             raise Cancelled("the call was cancelled", partial=reply)
 
-    def _parse_error(self, reply: Reply, misfit: SchemaMismatch) -> ParseError:
-        reason = misfit.reason
-        if reply.tool_calls and not reply.text.strip():
-            reason = f"the model called the tool {reply.tool_calls[0].name!r} instead"
-        times = "" if self._attempts == 1 else f" ({self._attempts} answers)"
-        where = "" if misfit.path == "$" else f" at {misfit.path}"
-        return ParseError(
-            f"the answer is not a {self._call.shape.name}{where}: {reason}{times}; it begins {excerpt(reply.text.encode())!r}",
-            raw=reply.text,
-            path=misfit.path,
-            reason=reason,
-            finish_reason=reply.finish_reason,
-            attempts=self._attempts,
-            partial=reply,
-        )
+
+@frozen
+class Parsed:
+    """An object, and the last answer without its text; ``usage`` is the sum of all answers that it took."""
+
+    value: Any
+    reply: Reply
 
 
 def parse_stream(
     completions: ChatCompletions, prompt: Prompt, into: Any, options: Mapping[str, Any]
 ) -> ParseStream[Any]:
     """Send the first request and return the answer to come; see `InferenceClient.parse_stream`."""
+    call = _call_for(completions, prompt, Shape.of(into, strict=options.get("strict", True)), options)
+    return ParseStream(call, call.send())
+
+
+def parse_whole(completions: ChatCompletions, prompt: Prompt, shape: Shape, options: Mapping[str, Any]) -> Parsed:
+    """Return the object of a call whose answers come in one piece; see `InferenceClient.parse`.
+
+    Raises:
+        ParseError: Neither the answer nor a repaired one is valid.
+    """
+    call = _call_for(completions, prompt, shape, options)
+    usages: list[Usage] = []
+    attempts = 0
+    while True:
+        reply = call.ask()
+        attempts += 1
+        usages += [reply.usage] if reply.usage is not None else []
+        reply = evolve(reply, usage=sum_of(usages))
+        try:
+            return Parsed(call.read(reply), evolve(reply, text=""))
+        except SchemaMismatch as misfit:
+            call.correct(reply, misfit, attempts)
+
+
+def _call_for(completions: ChatCompletions, prompt: Prompt, shape: Shape, options: Mapping[str, Any]) -> _ParseCall:
     options = dict(options)
-    repair, strict, dialect = options.pop("repair", 1), options.pop("strict", True), options.pop("dialect", None)
+    repair, dialect = options.pop("repair", 1), options.pop("dialect", None)
+    options.pop("strict", None)  # the shape has it
     if not isinstance(repair, int) or repair < 0:
         raise InvalidInputError(f"repair is a number of at least 0, not {repair!r}")
     if dialect == "detect":
@@ -352,15 +407,12 @@ def parse_stream(
     if dialect is not None and dialect not in DIALECTS:
         raise InvalidInputError(f"unknown dialect {dialect!r}; known are {', '.join(DIALECTS)}, and 'detect'")
     clock = completions.service.session.clock(options.pop("timeouts", None))
-    shape = Shape.of(into, strict=strict)
     messages = build_messages(prompt, options.pop("system_prompt", None))
     messages = with_attachments(messages, options.pop("images", None), options.pop("files", None))
     if instruction := instruction_for(shape.schema, dialect):
         _add_instruction(messages, instruction)
-    options["response_format"] = SchemaFormat(shape.schema, shape.name, strict, dialect)
-
-    call = _ParseCall(completions, options, shape, messages, repair, clock)
-    return ParseStream(call, call.send())
+    options["response_format"] = SchemaFormat(shape.schema, shape.name, shape.strict, dialect)
+    return _ParseCall(completions, options, shape, messages, repair, clock)
 
 
 def _add_instruction(messages: list[dict[str, Any]], instruction: str) -> None:

@@ -28,6 +28,7 @@ from hfclient.inference.completions.chat import ChatCompletions
 from hfclient.inference.completions.messages import Prompt, build_messages
 from hfclient.inference.completions.roles import AssistantMessage, arguments_of
 from hfclient.inference.completions.stream import split_reasoning
+from hfclient.inference.completions.token_counts import sum_of
 from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.schemas.tools import Tool, ToolLike, as_tools, is_async, tool_result_text
@@ -48,9 +49,17 @@ Approve: TypeAlias = "Callable[[ToolCall], bool | str | None]"
 
 
 def run_tools(
-    completions: ChatCompletions, prompt: Prompt, tools: Iterable[ToolLike], options: Mapping[str, Any]
+    completions: ChatCompletions,
+    prompt: Prompt,
+    tools: Iterable[ToolLike],
+    options: Mapping[str, Any],
+    *,
+    in_pieces: bool = True,
 ) -> ToolStream:
-    """Send the first request and return the stream over all rounds; see `InferenceClient.run_tools`."""
+    """Send the first request and return the stream over all rounds; see `InferenceClient.run_tools`.
+
+    Without *in_pieces* each answer is requested as one document.
+    """
     options = dict(options)
     max_rounds, approve = options.pop("max_rounds", 8), options.pop("approve", None)
     parallel, keep_reasoning = options.pop("parallel", True), options.get("keep_reasoning", False)
@@ -74,6 +83,7 @@ def run_tools(
         parallel=parallel,
         keep_reasoning=keep_reasoning,
         clock=clock,
+        in_pieces=in_pieces,
     )
     return ToolStream(run, run.begin_round(0))
 
@@ -91,6 +101,7 @@ class _Run:
     parallel: bool
     keep_reasoning: bool
     clock: Clock
+    in_pieces: bool
 
     def begin_round(self, number: int) -> AnswerReader:
         """Send the messages so far."""
@@ -98,7 +109,7 @@ class _Run:
         if number and options.get("tool_choice") not in (None, "auto", "none"):
             options["tool_choice"] = "auto"  # otherwise it would call tools forever
         self.clock.check()
-        return self.completions.send(self.messages, options, self.clock)
+        return self.completions.send(self.messages, options, self.clock, in_pieces=self.in_pieces)
 
     @property
     def must_call(self) -> bool:
@@ -143,7 +154,8 @@ class ToolStream(Stream):
         self._used = {call["id"] for message in run.messages for call in _calls_in(message)}
         self._cancelled = False
         self._outcomes: queue.SimpleQueue[_Outcome | None] = queue.SimpleQueue()
-        super().__init__(first.response, on_event=run.completions.service.on_event)
+        service = run.completions.service
+        super().__init__(first.response, on_event=service.on_event, last=service.last)
 
     @property
     def messages(self) -> list[dict[str, Any]]:
@@ -162,9 +174,9 @@ class ToolStream(Stream):
     @property
     def partial(self) -> Reply:
         """The answer so far, as a `Reply`. Never reads, never raises."""
-        whole = self._builder.reply(**self._answer.fields())
+        whole = self._builder.reply(**self._answer.fields(), interrupted=self._state == "closed")
         last = evolve(whole, text=self._round.text(), reasoning=self._round.thoughts())
-        return evolve(split_reasoning(last), usage=_sum(self._usages) or whole.usage)
+        return evolve(split_reasoning(last), usage=sum_of(self._usages) or whole.usage)
 
     def cancel(self) -> None:
         """Stop the reader, from any thread: its loop raises `Cancelled`. Returns at once.
@@ -337,21 +349,3 @@ def _calls_in(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     calls = message.get("tool_calls")
     found = calls if isinstance(calls, list) else []
     return [call for call in found if isinstance(call, Mapping) and isinstance(call.get("id"), str)]
-
-
-def _sum(usages: list[Usage]) -> Usage | None:
-    """Return the sum of all counts; a count that no round has stays None."""
-    if len(usages) < 2:
-        return usages[0] if usages else None
-
-    def optional(name: str) -> int | None:
-        counts = [getattr(usage, name) for usage in usages]
-        return sum(count or 0 for count in counts) if any(count is not None for count in counts) else None
-
-    return Usage(
-        prompt_tokens=sum(usage.prompt_tokens for usage in usages),
-        completion_tokens=sum(usage.completion_tokens for usage in usages),
-        total_tokens=sum(usage.total_tokens for usage in usages),
-        cached_tokens=optional("cached_tokens"),
-        reasoning_tokens=optional("reasoning_tokens"),
-    )

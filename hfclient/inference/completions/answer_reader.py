@@ -9,7 +9,7 @@ from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, Tra
 from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, ToolCall
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.routing.failover import Attempts, Begun
-from hfclient.transport import Response, retrying
+from hfclient.transport import Clock, Response, retrying
 
 __all__ = ["AnswerReader"]
 
@@ -46,6 +46,11 @@ class AnswerReader:
     def fields(self) -> dict[str, Any]:
         """Return the fields of the `Reply` that no event has."""
         return {"request_id": self.response.request_id, **self._fields, **self._chunks.fields()}
+
+    @property
+    def clock(self) -> Clock:
+        """The clock of the call."""
+        return self._attempts.clock
 
     def cancel(self) -> None:
         """Wake up the reading thread, which raises `Cancelled`."""
@@ -87,7 +92,7 @@ class AnswerReader:
                     yield []
                     continue
                 events = chunks.feed(data)
-                if not self._begun:
+                if not self._begun and (events or chunks.call_pieces):
                     self._look_for_content(events)
                 if events:
                     yield events

@@ -11,17 +11,22 @@ from typing import Any
 from attrs import frozen
 
 from hfclient.decoding.html_pages import describe_body, unexpected_content
+from hfclient.errors import HFClientError, StreamInterrupted
 from hfclient.events import AnyEvent, Failover, Route
 from hfclient.inference.completions.answer_reader import AnswerReader
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.completions.messages import Prompt, build_messages, request_body
+from hfclient.inference.completions.stream import CompletionStream, split_reasoning
 from hfclient.inference.content.attachments import with_attachments
 from hfclient.inference.routing.candidates import Candidate, named_providers
 from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.inference.schemas.dialects import SchemaFormat, response_format_fields
 from hfclient.inference.schemas.tools import wire_tools
 from hfclient.inference.service import InferenceService
+from hfclient.reply_builder import ReplyBuilder
 from hfclient.transport import Clock, Response
+from hfclient.transport.response import add_address
+from hfclient.types import Reply
 
 __all__ = ["ChatCompletions"]
 
@@ -29,6 +34,9 @@ __all__ = ["ChatCompletions"]
 _NOT_FIELDS = frozenset(
     ("model", "system_prompt", "images", "files", "provider", "keep_reasoning", "extra_body", "timeouts")
 )
+
+
+_IN_PIECES = {"stream": True, "stream_options": {"include_usage": True}}
 
 
 class ChatCompletions:
@@ -41,13 +49,16 @@ class ChatCompletions:
     def __init__(self, service: InferenceService) -> None:
         self.service = service
 
-    def send(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> AnswerReader:
+    def send(
+        self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None, *, in_pieces: bool = True
+    ) -> AnswerReader:
         """Send the request and return its answer; see `InferenceClient.chat`.
 
         Args:
             prompt: Of the call.
             options: Of the call.
             clock: Of a call that takes several answers; None starts one, with the ``timeouts`` among the options.
+            in_pieces: Request the answer as a stream of events, else as one document.
         """
         service, given, provider = self.service, options.get, options.get("provider")
         clock = clock or service.session.clock(given("timeouts"))
@@ -62,8 +73,7 @@ class ChatCompletions:
         fields = {
             "model": candidates[0].entry.provider_id,
             "messages": messages,
-            "stream": True,
-            "stream_options": {"include_usage": True},
+            **(_IN_PIECES if in_pieces else {}),
             **{name: value for name, value in options.items() if name not in _NOT_FIELDS},
             "tools": wire_tools(tools),
             "response_format": None if isinstance(response_format, SchemaFormat) else response_format,
@@ -79,6 +89,35 @@ class ChatCompletions:
             fallbacks=self._fallbacks(candidates[0].entry.model) if provider in (None, "auto") else None,
         )
         return AnswerReader(attempts, *attempts.start())
+
+    def ask(self, prompt: Prompt, options: Mapping[str, Any], clock: Clock | None = None) -> Reply:
+        """Return the whole answer; see `InferenceClient.ask`. The arguments are those of :meth:`send`."""
+        service = self.service
+        reader = self.send(prompt, options, clock, in_pieces=False)
+        if service.on_event is not None:
+            return CompletionStream(reader, on_event=service.on_event, last=service.last).result()
+        builder = ReplyBuilder()
+        try:
+            with reader.clock.cancellation.waking(lambda: reader.response.abort()):  # noqa: PLW0108 (another provider may replace it)
+                for events in reader.blocks(lambda response: None):
+                    if builder.add(events):
+                        reader.response.deadline.content_arrived()
+        except HFClientError as error:
+            if isinstance(error, StreamInterrupted):
+                add_address(error, reader.response.deadline.address)
+            if error.partial is None:
+                error.partial = self._keep(builder, reader)
+            raise
+        finally:
+            reader.response.close()
+        return self._keep(builder, reader)
+
+    def _keep(self, builder: ReplyBuilder, reader: AnswerReader) -> Reply:
+        """Return the answer so far, which is the last one of this thread now."""
+        reply = split_reasoning(builder.reply(**reader.fields()))
+        if self.service.last is not None:
+            self.service.last.keep(reply)
+        return reply
 
     def _fallbacks(self, model: str) -> Callable[[str], list[Candidate]] | None:
         """Return a function that finds other providers if the router's choice fails; None if the router does not choose."""

@@ -9,6 +9,7 @@ An answer that is one JSON document instead of a stream is recognized by its fir
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -56,8 +57,6 @@ class ChunkDecoder:
         self._first = list(first)
         self._reader = DeltaReader(new_id=new_id) if reader is None else reader
         self._limits = limits
-        self._parser = SSEParser(limits.line)
-        self._lines = LineFramer(limits.line)
         self._begin = b""  # bytes before it is known what this is
         self._rest = b""  # the start of an event, on the fast path
         self._document: list[bytes] | None = None
@@ -70,6 +69,14 @@ class ChunkDecoder:
         self.was_plain = False
         """The last piece was one plain chunk: it has no tool call and does not end the answer."""
         self._cut: HFClientError | None = None
+
+    @functools.cached_property  # a whole answer needs neither of these two
+    def _parser(self) -> SSEParser:
+        return SSEParser(self._limits.line)
+
+    @functools.cached_property
+    def _lines(self) -> LineFramer:
+        return LineFramer(self._limits.line)
 
     @property
     def over(self) -> bool:
@@ -292,6 +299,8 @@ class ChunkDecoder:
         except ValueError:
             if self._cut is None:
                 self._fail("the server's answer begins like JSON but is not valid; it may have been cut off", body, out)
+            return
+        if isinstance(document, dict) and reader.take_plain_answer(document, out):
             return
         before = len(out)
         reader.message(body, out)

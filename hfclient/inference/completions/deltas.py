@@ -21,6 +21,7 @@ from hfclient.events import AnyEvent, Finish, Reasoning, Route, Token, Unknown, 
 from hfclient.inference.completions.extra_fields import ExtraFields, add_extra
 from hfclient.inference.completions.field_merging import has_content
 from hfclient.inference.completions.finish_reasons import STOPS, has_failed, normal_reason
+from hfclient.inference.completions.plain_answers import plain_answer
 from hfclient.inference.completions.plain_chunks import (
     MISFITS,
     PADDING,
@@ -106,6 +107,24 @@ class DeltaReader:
         return isinstance(document, dict) and bool(document.get("choices"))
 
     # Objects
+
+    def take_plain_answer(self, document: dict[str, Any], out: list[AnyEvent]) -> bool:
+        """Read a whole answer, if it is plain and nothing came before; return whether it was.
+
+        Args:
+            document: The answer, which came as one document.
+            out: Gets the same events as :meth:`message` and :meth:`end` give.
+        """
+        answer = None if self.over or self._plain is not Token else plain_answer(document)
+        if answer is None:
+            return False
+        self.finished = self.done = True
+        self._kept.put(answer.extra)
+        out.append(Token(answer.text, extra=answer.waiting or None))
+        out.append(Finish(answer.finish_reason))
+        if answer.usage is not None:
+            out.append(usage_of(answer.usage))
+        return True
 
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
         """Read objects as long as they are plain; return the first one that is not, or None.
@@ -421,7 +440,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
         total_tokens=(prompt or 0) + (completion or 0) if total is None else total,
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         reasoning_tokens=_count(usage.get("reasoning_tokens")) if reasoning is None else reasoning,
-        extra=scrub(extra) or None,
+        extra=(scrub(extra) or None) if extra else None,
     )
 
 

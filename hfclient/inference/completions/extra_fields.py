@@ -28,6 +28,7 @@ class ExtraFields:
     def __init__(self) -> None:
         self._last: dict[str, Any] = {}  # fields of roots and choices, as they came last
         self._waiting: dict[str, Any] = {}  # those that no event has yet
+        self._whole: dict[str, Any] = {}  # all there is, of a plain answer
         self._extra = FieldMerger()
         self._attached = FieldMerger()
         self._thoughts: list[tuple[str, FieldMerger]] = []  # parts of the content that are reasoning, by type
@@ -42,6 +43,8 @@ class ExtraFields:
 
     def fields(self) -> dict[str, Any]:
         """Return ``extra`` and ``provider_fields`` of the `Reply`; empty ones are left out."""
+        if self._whole:
+            return {"extra": dict(self._whole)}
         extra = self._extra.value()
         if self._probabilities:
             extra["logprobs"] = scrub({key: list(items) for key, items in list(self._probabilities.items())})
@@ -69,6 +72,10 @@ class ExtraFields:
             self._extra.add(found)
             self._waiting.update((key, value) for key, value in found.items() if key not in _QUIET)
             self.find_citations(found)
+
+    def put(self, fields: dict[str, Any]) -> None:
+        """Keep fields of a whole answer that need no repair, and are on its events already."""
+        self._whole = fields
 
     def keep_delta(self, fields: dict[str, Any], out: list[AnyEvent], start: int, *, whole: bool) -> None:
         """Keep unknown fields of a message: they are put on the first event since *start*, or become an event.

@@ -239,8 +239,9 @@ def request_body(fields: Mapping[str, Any], extra: Mapping[str, Any] | None) -> 
     body["stop"] = list(stop_sequences(body.get("stop"))) or None
     if body.get("top_p") == 1:
         body["top_p"] = None  # has no effect, and TGI refuses it
-    body["tool_choice"] = tool_choice_of(body.get("tool_choice"))
-    _check_choice(body["tool_choice"], body.get("tools"))
+    if body.get("tool_choice") is not None:
+        body["tool_choice"] = tool_choice_of(body["tool_choice"])
+        _check_choice(body["tool_choice"], body.get("tools"))
     check_fields(body)
     if extra is not None and not isinstance(extra, Mapping):
         raise InvalidInputError(f"extra_body is a dict, not {type(extra).__name__}")

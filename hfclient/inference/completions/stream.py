@@ -10,7 +10,7 @@ from attrs import evolve
 from hfclient.decoding.think_tags import split_unopened
 from hfclient.events import AnyEvent
 from hfclient.inference.completions.answer_reader import AnswerReader
-from hfclient.stream import Stream
+from hfclient.stream import LastReply, Stream
 from hfclient.types import Reply
 
 __all__ = ["CompletionStream", "split_reasoning"]
@@ -23,9 +23,15 @@ class CompletionStream(Stream):
     the latter.
     """
 
-    def __init__(self, reader: AnswerReader, *, on_event: Callable[[AnyEvent], object] | None = None) -> None:
+    def __init__(
+        self,
+        reader: AnswerReader,
+        *,
+        on_event: Callable[[AnyEvent], object] | None = None,
+        last: LastReply | None = None,
+    ) -> None:
         self._answer = reader
-        super().__init__(reader.response, on_event=on_event)
+        super().__init__(reader.response, on_event=on_event, last=last)
 
     def _wake(self) -> None:
         self._answer.cancel()
@@ -40,7 +46,8 @@ class CompletionStream(Stream):
         return split_reasoning(super().partial)
 
     def _known(self) -> dict[str, Any]:
-        return self._answer.fields()
+        # Closing the connection stops the generation.
+        return {**self._answer.fields(), "interrupted": self._state == "closed" and not self._builder.is_finished}
 
     def _blocks(self) -> Iterator[list[AnyEvent]]:
         return self._answer.blocks(self._use)

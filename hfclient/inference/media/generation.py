@@ -16,6 +16,7 @@ from hfclient.credentials import origin_of
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import AnyEvent
 from hfclient.inference.content.image_inputs import MAX_IMAGE, ImageInput, ImageLike, load_image
+from hfclient.inference.media.image_lists import Images
 from hfclient.inference.media.images import Image, Media
 from hfclient.inference.media.jobs import Job, queued_job_from
 from hfclient.inference.models.defaults import DEFAULT_IMAGE_MODEL
@@ -36,6 +37,7 @@ from hfclient.inference.providers.results import keep_body
 from hfclient.inference.routing.failover import Providers
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.inference.service import InferenceService
+from hfclient.progress import ProgressBar
 from hfclient.transport import Clock, Timeouts
 
 __all__ = ["MediaGeneration", "result_of"]
@@ -51,7 +53,7 @@ class MediaGeneration:
     def __init__(self, service: InferenceService) -> None:
         self._service = service
 
-    def images(self, prompt: str, n: int, options: Mapping[str, Any]) -> list[Image]:
+    def images(self, prompt: str, n: int, options: Mapping[str, Any]) -> Images:
         """Return *n* images; see `InferenceClient.images`."""
         if not isinstance(n, int) or isinstance(n, bool) or not 1 <= n <= _MAX_IMAGES:
             raise InvalidInputError(f"n is a number from 1 to {_MAX_IMAGES}, not {n!r}")
@@ -61,15 +63,20 @@ class MediaGeneration:
         if seed is not None:
             checked({"seed": seed})  # seeds of later images wrap around; the given one must fit
         made: list[Image] = []
+        progress = given.pop("progress", None)
         try:
-            while len(made) < n:
-                if seed is not None:
-                    given["seed"] = (seed + len(made)) % (MAX_SEED + 1)
-                made += result_of(self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made), clock=shared))[: n - len(made)]
+            with ProgressBar(progress if n > 1 else False, total=n, unit="image", label="Images") as bar:
+                given["progress"] = False if n > 1 else progress
+                while len(made) < n:
+                    if seed is not None:
+                        given["seed"] = (seed + len(made)) % (MAX_SEED + 1)
+                    job = self.start(TEXT_TO_IMAGE, prompt, given, n=n - len(made), clock=shared)
+                    made += result_of(job)[: n - len(made)]
+                    bar.update(len(made))
         except HFClientError as error:
             error.completed = (*made, *error.completed)
             raise
-        return made
+        return Images(made)
 
     def restore(self, state: Mapping[str, Any], timeouts: Timeouts | None) -> Job[Any]:
         """Return a job from ``Job.to_dict()``; see `InferenceClient.restore_job`."""
@@ -115,6 +122,8 @@ class MediaGeneration:
         model, provider = given.pop("model", None), given.pop("provider", None)
         extra, timeouts = given.pop("extra_body", None), given.pop("timeouts", None)
         notify = self._notifier(given.pop("on_progress", None))
+        progress = given.pop("progress", None)
+        ProgressBar(progress)  # a wrong one is refused before anything is billed
         settings = checked(given)
         if image is None and task in (IMAGE_TO_IMAGE, IMAGE_SEGMENTATION):  # an image of the prompt alone would be billed
             raise InvalidInputError("there is no image to change: image is None")
@@ -157,7 +166,7 @@ class MediaGeneration:
             "request_id": request_id or (state.id if isinstance(state, QueuedJob) else None),
             "failovers": tuple(providers.failovers),
         }
-        return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=notify)
+        return Job(client, maker, candidate.target, state, task=task, facts=facts, on_event=notify, progress=progress)
 
     def _clock(self, task: str, timeouts: Timeouts | None) -> Clock:
         return self._service.session.clock(timeouts, total=_TOTAL.get(task, 300.0))

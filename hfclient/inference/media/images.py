@@ -1,17 +1,12 @@
 """`Image` and `Video`: the bytes of a result, with what is known about it.
 
 They can be saved, shown in a notebook and opened with Pillow; they hold no connection.
-
-Reference for the text in an image: https://www.w3.org/TR/png-3/#11iTXt
 """
 
 from __future__ import annotations
 
-import base64
-import html
 import io
 import os
-import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,12 +14,13 @@ import msgspec
 from attrs import field, frozen
 
 from hfclient.decoding.frames import excerpt
+from hfclient.display import Displayed
 from hfclient.errors import InvalidInputError, MissingDependencyError, ProtocolError, Unsupported
 from hfclient.events import Failover
 from hfclient.events.base import plain_fields
-from hfclient.files.data_urls import data_url
 from hfclient.files.media_types import SUFFIXES, dimensions, media_type, sniff
 from hfclient.files.saving import free_path, safe_name, write_file
+from hfclient.inference.media.image_metadata import read_facts, with_facts
 from hfclient.inference.providers.results import OutputFile, add_body
 from hfclient.redaction.control_characters import escaped
 from hfclient.redaction.masking import masked
@@ -37,11 +33,11 @@ __all__ = ["Image", "Media", "Video", "media_from"]
 _M = TypeVar("_M", bound="Media")
 _MOVING = ("image/gif", "image/webp")  # an animated image is accepted as a video
 _MAX_NAME = 60  # characters of a prompt that become a file's name
-_SHOWN = 50 * 1024 * 1024  # bytes of a video that a notebook gets; a larger one would be kept in the notebook's file
+_SHOWN = 50 * 1024 * 1024  # bytes of an image that a notebook gets, which keeps it in its file
 
 
 @frozen(kw_only=True)
-class Media:
+class Media(Displayed):
     """A file that a model made.
 
     Attributes:
@@ -124,12 +120,6 @@ class Media:
             raise InvalidInputError(f"this is {self.mime}, not a {suffix} file: save it as {self.suffix}")
         return target.with_name(target.name + self.suffix)  # ".5" of "v1.5" is not an extension
 
-    def _repr_mimebundle_(self, include: Any = None, exclude: Any = None) -> dict[str, Any]:
-        return {"text/plain": repr(self), **self._shown()}
-
-    def _shown(self) -> dict[str, str]:
-        return {}
-
 
 _ENDINGS = {suffix for suffixes in SUFFIXES.values() for suffix in suffixes}
 
@@ -149,34 +139,60 @@ class Image(Media):
         size = f"{self.width}x{self.height} " if self.width and self.height else ""
         return size + super()._described()
 
-    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, metadata: bool = False) -> Path:
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Image:
+        """Return the image in a file, with what ``save(..., metadata=True)`` wrote into it: prompt, model, provider and seed.
+
+        Raises:
+            InvalidInputError: The file cannot be read, or is not an image.
+        """
+        try:
+            content = Path(path).read_bytes()
+        except OSError as exc:
+            raise InvalidInputError(f"cannot read {path}: {exc.strerror}") from exc
+        mime = sniff(content)
+        if mime is None or not mime.startswith("image/"):
+            raise InvalidInputError(f"{path} is not an image")
+        width, height = dimensions(content) or (None, None)
+        return cls(content=content, mime=mime, width=width, height=height, **read_facts(content, mime))
+
+    def save(self, path: str | os.PathLike[str], *, overwrite: bool = False, metadata: bool | None = False) -> Path:
         """Save the image and return its path; see `Media.save`.
+
+        Without *metadata* the file has the bytes that were received, and says nothing about the prompt.
 
         Args:
             path: A file or a folder.
             overwrite: Replace an existing file.
-            metadata: Write prompt, model, provider and seed into the file, where every reader of the file finds them
-                (PNG only).
+            metadata: Write prompt, model, provider and seed into the file (PNG, JPEG or WebP), where every reader of the file
+                finds them; :meth:`load` reads them back. None writes them if the file can hold them.
 
         Raises:
             InvalidInputError: The ending is that of another type, there is a file already, or it cannot be written.
-            Unsupported: *metadata* for an image that is not a PNG.
+            Unsupported: *metadata* is True for an image of another type.
         """
-        content = self.with_metadata() if metadata else self.content
-        return write_file(self._place(path, overwrite), [content], overwrite=overwrite)
+        return write_file(self._place(path, overwrite), [self._saved(metadata)], overwrite=overwrite)
+
+    def _saved(self, metadata: bool | None) -> bytes:
+        """Return the bytes of a file; *metadata* as for :meth:`save`."""
+        if metadata is False:
+            return self.content
+        try:
+            return self.with_metadata()
+        except (InvalidInputError, Unsupported):
+            if metadata:
+                raise
+            return self.content
 
     def with_metadata(self) -> bytes:
-        """Return the PNG with prompt, model, provider and seed as text chunks.
+        """Return the PNG, JPEG or WebP with prompt, model, provider and seed: text chunks of a PNG, XMP of the others.
 
         Raises:
-            Unsupported: The image is not a PNG.
+            Unsupported: The image is of another type.
+            InvalidInputError: The prompt is too long for a JPEG, which has space for 64 kB.
         """
-        if self.mime != "image/png":
-            raise Unsupported(f"only PNG carries such text, this is {self.mime}; convert it with to_pil()")
         facts = {"prompt": self.prompt, "model": self.model, "provider": self.provider, "seed": self.seed}
-        chunks = b"".join(_text_chunk(name, str(value)) for name, value in facts.items() if value not in (None, ""))
-        head = 8 + 25  # the signature and IHDR, which comes first and always has this length
-        return self.content[:head] + chunks + self.content[head:]
+        return with_facts(self.content, self.mime, facts)
 
     def to_pil(self) -> PILImage:
         """Return the image as Pillow's `PIL.Image.Image`, loaded.
@@ -197,27 +213,15 @@ class Image(Media):
         return image
 
     def _repr_png_(self) -> bytes | None:
-        return self.content if self.mime == "image/png" else None
+        return self.content if self.mime == "image/png" and len(self.content) <= _SHOWN else None
 
     def _repr_jpeg_(self) -> bytes | None:
-        return self.content if self.mime == "image/jpeg" else None
-
-    def _shown(self) -> dict[str, str]:
-        if self.mime in ("image/png", "image/jpeg", "image/gif"):
-            return {self.mime: base64.b64encode(self.content).decode()}
-        # Notebooks do not have other types, but browsers do.
-        url = data_url(self.content, html.escape(self.mime))
-        return {"text/html": f'<img src="{url}" alt="{html.escape(self.prompt)}">'}
+        return self.content if self.mime == "image/jpeg" and len(self.content) <= _SHOWN else None
 
 
 @frozen(kw_only=True, repr=False)
 class Video(Media):
     """A video that a model made. A notebook shows it as a cell's value."""
-
-    def _shown(self) -> dict[str, str]:
-        if len(self.content) > _SHOWN:
-            return {}
-        return {"text/html": f'<video controls src="{data_url(self.content, html.escape(self.mime))}"></video>'}
 
 
 def media_from(cls: type[_M], content: bytes, output: OutputFile, **facts: Any) -> _M:
@@ -284,13 +288,6 @@ def _claimed(content: bytes, mime: str | None, cls: type[Media]) -> str | None:
     if not kind.startswith(cls.__name__.lower() + "/") or content.lstrip()[:1] in (b"<", b"{", b""):
         return None
     return kind if kind not in SUFFIXES else None  # such a format would have been detected
-
-
-def _text_chunk(keyword: str, text: str) -> bytes:
-    """Return an iTXt chunk: text in UTF-8, not compressed."""
-    data = keyword.encode("latin-1") + b"\0\0\0\0\0" + text.replace("\0", "").encode("utf-8", "replace")
-    body = b"iTXt" + data
-    return len(data).to_bytes(4, "big") + body + zlib.crc32(body).to_bytes(4, "big")
 
 
 def _readable(size: int) -> str:

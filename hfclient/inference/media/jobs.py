@@ -16,6 +16,7 @@ from typing import Any, Generic, NoReturn, TypeVar
 import msgspec
 from attrs import asdict, evolve
 
+from hfclient.display import Displayed
 from hfclient.errors import (
     APIStatusError,
     GenerationError,
@@ -26,15 +27,18 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.events import AnyEvent, JobProgress
+from hfclient.inference.media.image_lists import Images
 from hfclient.inference.media.images import Image, Media, Video, media_from
 from hfclient.inference.providers.addresses import Target
 from hfclient.inference.providers.base import Provider, QueuedJob
 from hfclient.inference.providers.results import MediaResult, OutputFile, keep_body
 from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.process.forks import reset_after_fork
+from hfclient.progress import Progress, ProgressBar
 from hfclient.redaction.control_characters import escaped
 from hfclient.redaction.masking import sanitized
 from hfclient.transport import Request, retrying
+from hfclient.types import Results
 
 __all__ = ["Job", "kind_for", "queued_job_from"]
 
@@ -49,7 +53,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 520, 522, 524})
 _NOT_THE_JOB = _PASSING - {500} | {401, 402, 403, 404}
 
 
-class Job(Generic[_M]):
+class Job(Displayed, Generic[_M]):
     """A request for images or a video at a provider: done already, or in its queue.
 
     Iterating waits and yields a `JobProgress` whenever something changed; :meth:`result` waits for the end. Leaving a
@@ -77,6 +81,7 @@ class Job(Generic[_M]):
         task: str,
         facts: Mapping[str, Any],
         on_event: Callable[[AnyEvent], object] | None = None,
+        progress: Progress = None,
     ) -> None:
         self.id = state.id if isinstance(state, QueuedJob) else None
         self.provider = provider.name
@@ -88,6 +93,7 @@ class Job(Generic[_M]):
         self._current = state
         self._facts = dict(facts)
         self._on_event = on_event
+        self._progress = progress
         self._made: list[_M] | None = None
         self._failure: HFClientError | None = None
         self._misses = 0
@@ -120,6 +126,9 @@ class Job(Generic[_M]):
 
     def __iter__(self) -> Iterator[JobProgress]:
         """Wait for the end; see :meth:`result` for what is raised."""
+        return self._wait(ProgressBar(False))
+
+    def _wait(self, bar: ProgressBar) -> Iterator[JobProgress]:
         last: JobProgress | None = None
         try:
             for attempt in retrying(self._pauses, self._client.clock):
@@ -130,7 +139,9 @@ class Job(Generic[_M]):
                         return
                     if self._failure is not None:
                         raise self._failure
-                    progress = self._progress(self._current)
+                    progress = self._state_of(self._current)
+                    if not bar.is_silent:
+                        _show(bar, progress)
                     if last is None or evolve(progress, elapsed=last.elapsed) != last:
                         last = progress
                         if self._on_event is not None:
@@ -159,18 +170,13 @@ class Job(Generic[_M]):
         """
         with self._lock:
             if self._made is None:
-                for _ in self:
-                    pass
-                assert isinstance(self._current, MediaResult)
-                made: list[_M] = []
-                for output in self._current.outputs:
-                    try:
-                        made.append(self._collect(output))
-                    except HFClientError as error:
-                        error.completed = (*made, *error.completed)
-                        raise
-                self._made = made
-            return list(self._made)
+                with ProgressBar(self._progress, unit="%", label=kind_for(self.task).__name__) as bar:
+                    for _ in self._wait(bar):
+                        pass
+                    self._made = self._collected(bar)
+            as_list: Any = Images if kind_for(self.task) is Image else Results
+            results: list[_M] = as_list(self._made)
+            return results
 
     def refresh(self) -> str:
         """Poll once, without a wait, and return the state: for a web page that reloads, say.
@@ -251,7 +257,7 @@ class Job(Generic[_M]):
         retry = self._client.session.retry
         self._pauses.hint = min(retry.max_wait, hint or retry.backoff * self._misses)
 
-    def _progress(self, job: QueuedJob) -> JobProgress:
+    def _state_of(self, job: QueuedJob) -> JobProgress:
         return JobProgress(
             job.provider,
             job.id,
@@ -263,6 +269,18 @@ class Job(Generic[_M]):
         )
 
     # Ending
+
+    def _collected(self, bar: ProgressBar) -> list[_M]:
+        assert isinstance(self._current, MediaResult)
+        made: list[_M] = []
+        for output in self._current.outputs:
+            bar.update(text="download")
+            try:
+                made.append(self._collect(output))
+            except HFClientError as error:
+                error.completed = (*made, *error.completed)
+                raise
+        return made
 
     def _collect(self, output: OutputFile) -> _M:
         content, mime = output.content, output.mime
@@ -294,6 +312,13 @@ class Job(Generic[_M]):
                 self._client.send_cancel(*job.cancel)
                 self._cancelled = True
         return self._cancelled
+
+
+def _show(bar: ProgressBar, progress: JobProgress) -> None:
+    before = f", {progress.position} before it" if progress.position else ""
+    if progress.progress is not None:
+        bar.total = 100.0
+    bar.update(None if progress.progress is None else 100.0 * progress.progress, progress.state + before)
 
 
 class _Pauses:

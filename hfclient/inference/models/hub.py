@@ -7,6 +7,7 @@ Reference: docs/protocol/inference ("The Hub's models").
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
@@ -18,6 +19,7 @@ from hfclient.arguments.argument_types import check_limit
 from hfclient.credentials import origin_of
 from hfclient.decoding.frames import excerpt
 from hfclient.decoding.json_values import list_or_empty, number_or_none, text_or_none
+from hfclient.display import Displayed
 from hfclient.errors import (
     APIStatusError,
     AuthenticationError,
@@ -35,8 +37,9 @@ from hfclient.inference.models.mapping import ProviderEntry, parse_mapping
 from hfclient.inference.server_urls import refuse_url
 from hfclient.transport import Request, Session
 from hfclient.transport.status_errors import restated
+from hfclient.types import Results
 
-__all__ = ["SORTS", "DefaultModels", "Hub", "HubModel", "next_page", "parse_hub_model"]
+__all__ = ["SORTS", "DefaultModels", "Hub", "HubModel", "HubModels", "next_page", "parse_hub_model"]
 
 SORTS = {
     "trending": "trendingScore",
@@ -77,7 +80,7 @@ _TEXT_SCORE, _IMAGE_SCORE = 10, 20
 
 
 @frozen
-class HubModel:
+class HubModel(Displayed):
     """A model on the Hub.
 
     Attributes:
@@ -139,6 +142,35 @@ class DefaultModels:
     is_fresh: bool = True
 
 
+class HubModels(Iterator[HubModel], Displayed):
+    """The models of a search on the Hub. Iterating requests each page when its first entry is needed.
+
+    for model in inference.models(task="text-to-image", sort="trending"):
+        print(model.id)
+    """
+
+    def __init__(self, models: Iterator[HubModel]) -> None:
+        self._models = models
+
+    def __repr__(self) -> str:
+        return "<HubModels: iterate over it, or list(20) for the next 20 as a table>"
+
+    def __iter__(self) -> HubModels:
+        return self
+
+    def __next__(self) -> HubModel:
+        return next(self._models)
+
+    def list(self, limit: int | None = None) -> Results[HubModel]:
+        """Return the next *limit* models, or all that are left.
+
+        Raises:
+            InvalidInputError: *limit* is not an integer, or is negative.
+            ProtocolError, APIStatusError, TransportError: See `InferenceClient.models`.
+        """
+        return Results(itertools.islice(self, check_limit(limit)))
+
+
 class Hub:
     """The Hub's models. Threads may share it.
 
@@ -168,7 +200,7 @@ class Hub:
         author: str | None = None,
         tags: str | Iterable[str] = (),
         warm: bool = False,
-    ) -> Iterator[HubModel]:
+    ) -> HubModels:
         """Return an iterator over the Hub's models; each page is requested when its first entry is needed.
 
         Args:
@@ -207,7 +239,7 @@ class Hub:
             query.append(("sort", SORTS.get(sort, sort)))
         page = _PAGE if limit is None else max(1, min(limit, _MAX_PAGE_SIZE))
         query += [("limit", str(page)), *(("expand[]", key) for key in _EXPAND)]
-        return self._walk(f"{self.url}/api/models?{urlencode(query, errors='replace')}", limit)
+        return HubModels(self._walk(f"{self.url}/api/models?{urlencode(query, errors='replace')}", limit))
 
     def model(self, id: str) -> HubModel:
         """Return one model with its providers.

@@ -11,6 +11,7 @@ from typing import Any
 from attrs import field, frozen
 
 from hfclient.decoding.json_values import number_or_none
+from hfclient.display import Displayed
 from hfclient.errors import ProtocolError
 from hfclient.types import Entries
 
@@ -48,7 +49,7 @@ class Offer:
 
 
 @frozen
-class ServedModel:
+class ServedModel(Displayed):
     """An LLM that an inference server offers.
 
     Attributes:

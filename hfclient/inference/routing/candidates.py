@@ -181,7 +181,7 @@ class Routes:
         if provider != "hf-inference" and not self._has_token():
             raise CredentialsError(
                 f"{provider} needs a Hub token (https://huggingface.co/settings/tokens, with the permission to call "
-                f"Inference Providers; set HF_TOKEN or pass token=), or a key of its own in provider_keys"
+                f"Inference Providers; run hfclient login --hub, set HF_TOKEN or pass token=), or a key of its own in provider_keys"
             )
         return Target(f"{self.router_url}/{provider}", routed=True)
 
@@ -227,7 +227,7 @@ class Routes:
             refuse_ignored("hf-inference", task, wanted)
             return [Candidate(ProviderEntry("hf-inference", ""), self.target("hf-inference"))]
         if not model:
-            raise InvalidInputError("name a model with model=")
+            raise InvalidInputError("name a model with model= (-m NAME)")
         entries = self._named_entries(model, names, task, able) if names else self._mapped_entries(model, task, able)
         return self._open(entries, task, wanted, named=bool(names))
 
@@ -301,7 +301,7 @@ class Routes:
         if self._is_router and "Authorization" not in self._credentials.headers_for(self._chat.base):
             raise CredentialsError(
                 "Hugging Face's router needs a token: make one at https://huggingface.co/settings/tokens (with the "
-                "permission to call Inference Providers) and set HF_TOKEN, or pass token="
+                "permission to call Inference Providers) and run hfclient login --hub, set HF_TOKEN, or pass token="
             )
 
     def forget(self, model: str) -> None:

@@ -5,7 +5,6 @@ Reference: docs/protocol/inference ("Speech").
 
 from __future__ import annotations
 
-import html
 import io
 import re
 import struct
@@ -48,7 +47,6 @@ AudioLike: TypeAlias = FileLike
 """A path, bytes, an open binary file, an `Audio`, a data URL, or an http(s) URL, which is fetched without credentials."""
 
 _ENDING = re.compile(r"\.[A-Za-z0-9]{1,8}")
-_SHOWN = 20 * 1024 * 1024
 # The types that fal-ai accepts in a data URL.
 _FAL = {
     "audio/mpeg": "audio/mpeg",
@@ -67,11 +65,6 @@ class Audio(Media):
     """
 
     label: str = ""
-
-    def _shown(self) -> dict[str, str]:
-        if len(self.content) > _SHOWN:
-            return {}
-        return {"text/html": f'<audio controls src="{data_url(self.content, html.escape(self.mime))}"></audio>'}
 
 
 @frozen

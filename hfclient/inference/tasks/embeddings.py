@@ -31,6 +31,7 @@ from hfclient.inference.tasks.vectors import (
     to_numpy,
 )
 from hfclient.transport import Request
+from hfclient.types import Results, Vectors
 
 __all__ = ["EMBEDDERS", "Embeddings"]
 
@@ -70,7 +71,7 @@ class Embeddings(ProviderCalls):
                     raise
                 candidates = [used]  # vectors of two providers cannot be compared
                 vectors += normalized(part) if normalize and _dialect(used) == "openai" else part
-        return to_numpy(vectors) if as_numpy else vectors
+        return to_numpy(vectors) if as_numpy else Vectors(vectors)
 
     def _embed_batch(
         self,
@@ -137,7 +138,7 @@ class Embeddings(ProviderCalls):
             request = json_request(candidate.target.url("/rerank"), without_none({**body, **extra}))
             answer, _ = send_request(client, candidate, request)
             with keep_body(answer):
-                return rankings(json_of(answer))
+                return Results(rankings(json_of(answer)))
 
         return send(tei) if options.get("provider") == TEI else try_routes([usual, tei], send)
 

@@ -32,6 +32,8 @@ from hfclient.inference.tasks.pipeline_requests import (
 from hfclient.inference.tasks.provider_calls import HF, TEI, ProviderCalls
 from hfclient.inference.tasks.sending import provider_client, send_request
 from hfclient.inference.tasks.table import ANY, AUDIO, IMAGE, QUESTION
+from hfclient.inference.tasks.values import Finding
+from hfclient.types import Results
 
 __all__ = ["Pipelines"]
 
@@ -77,7 +79,7 @@ class Pipelines(ProviderCalls):
         if name == IMAGE_SEGMENTATION and self._is_for_fal(model, provider, settings):
             given = {"model": model, "provider": "fal-ai", "extra_body": extra_body, "timeouts": options.get("timeouts")}
             with self._media.start(name, "", given, image=inputs) as job:  # the object in the foreground, without a label
-                return [Segment("mask", made.content) for made in job.result()]
+                return Results(Segment("mask", made.content) for made in job.result())
         inputs = check_inputs(spec, inputs)
         client = provider_client(self._service.session, options.get("timeouts"))
         inputs = _with_files(client, spec, inputs)
@@ -104,14 +106,15 @@ class Pipelines(ProviderCalls):
             return audio_in(client, place, answer, prompt=inputs, request_id=request_id)
         if name == "audio-to-audio":
             facts = {"model": place.entry.model, "provider": place.provider, "request_id": request_id}
-            return [
+            return Results(
                 audio_of(client, place, output, label=label, prompt=label, **facts) for label, output in audio_tracks(answer)
-            ]
+            )
         if name == "automatic-speech-recognition":
             said = transcript_in(client, place, answer)
             return evolve(said, provider=place.provider, request_id=request_id)
         with keep_body(answer):
-            return spec.decode(json_of(answer))
+            found = spec.decode(json_of(answer))
+        return Results(found) if isinstance(found, list) and found and isinstance(found[0], Finding) else found
 
     def _is_for_fal(self, model: str | None, provider: str | None, settings: Mapping[str, Any]) -> bool:
         """Return whether fal-ai segments the image; besides hf-inference only fal-ai can, and it has no settings."""

@@ -39,7 +39,7 @@ class ProviderCalls:
         if model is None and not own:
             model = self._service.hub.recommended(task)
             if model is None:
-                raise InvalidInputError(f"name a model with model=: the Hub shows none for {task}")
+                raise InvalidInputError(f"name a model with model= (-m NAME): the Hub shows none for {task}")
         return self._service.routes.candidates(task, model, provider, able=frozenset(able))
 
     def _pipelines(self, model: str) -> Candidate:

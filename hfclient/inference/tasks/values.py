@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 from attrs import field, frozen
 
+from hfclient.display import Displayed
 from hfclient.events import Failover
 
 __all__ = [
@@ -26,7 +27,7 @@ __all__ = [
 
 
 @frozen
-class Finding:
+class Finding(Displayed):
     """One result of a task.
 
     Attributes:

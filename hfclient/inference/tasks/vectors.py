@@ -46,7 +46,7 @@ _TAKES = {
 
 class _Item(msgspec.Struct):
     embedding: list[float] | str
-    index: int | None = None
+    index: int | float | str | None = None
 
 
 class _VectorList(msgspec.Struct):
@@ -126,6 +126,17 @@ def parse_vectors(answer: Answer, count: int) -> list[list[float]]:
         return _checked(_vectors(answer, count), count)
 
 
+def _in_order(items: list[_Item]) -> list[_Item]:
+    """Return *items* by their indexes, from 0 or 1, also as floats or text; as they came if these are missing or not different."""
+    try:
+        numbers = [int(item.index) for item in items]  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        return items
+    if len(set(numbers)) < len(numbers):
+        return items
+    return [item for _, item in sorted(zip(numbers, items, strict=True), key=lambda pair: pair[0])]
+
+
 def _checked(vectors: list[list[float]], count: int) -> list[list[float]]:
     if len(vectors) != count:
         raise ProtocolError(f"{count} texts were sent, but {len(vectors)} vectors came back")
@@ -144,9 +155,7 @@ def _vectors(answer: Answer, count: int) -> list[list[float]]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     else:
-        if {item.index for item in items} == set(range(len(items))):  # otherwise the indexes are invalid
-            items.sort(key=lambda item: item.index or 0)
-        return [_decode_vector(item.embedding) for item in items]
+        return [_decode_vector(item.embedding) for item in _in_order(items)]
     data = json_of(answer)
     vectors = _found_in(data, count, _MAX_DEPTH)
     if vectors is None:

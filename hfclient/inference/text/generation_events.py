@@ -129,6 +129,10 @@ class GenerationReader(DeltaReader):
             isinstance(document, dict) and isinstance(document.get("generated_text"), str)
         )
 
+    def take_plain_answer(self, document: dict[str, Any], out: list[AnyEvent]) -> bool:
+        """Return False: documents of these servers have other fields."""
+        return False
+
     def take_plain(self, parts: Iterable[bytes], out: list[AnyEvent]) -> bytes | None:
         """Read objects as long as they are plain; see `DeltaReader.take_plain`."""
         splits, inside = self._splits, self._splitter.inside

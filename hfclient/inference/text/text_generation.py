@@ -92,7 +92,8 @@ class TextGeneration:
             retry=self._service.session.retry,
             clock=clock,
         )
-        stream = TextStream(AnswerReader(attempts, *attempts.start()), on_event=self._service.on_event)
+        answer = AnswerReader(attempts, *attempts.start())
+        stream = TextStream(answer, on_event=self._service.on_event, last=self._service.last)
         stream.is_raw = not is_chat
         return stream
 

@@ -3,26 +3,74 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import click
 
-from hfclient import HFClientError, __version__
-from hfclient.cli.completion import complete_models, completion, handle_completion
-from hfclient.cli.login import login, logout, whoami
-from hfclient.cli.options import open_client, server_options
-from hfclient.cli.output import AnswerPrinter, JSONPrinter, Output, as_json, model_table
-from hfclient.cli.prompt import read_prompt
-from hfclient.errors import InvalidInputError, MissingDependencyError
+from hfclient import __version__
+from hfclient.cli.signals import exit_at_once, handled
+from hfclient.errors import (
+    AuthenticationError,
+    CloudflareChallenge,
+    ConnectError,
+    GenerationError,
+    HFClientError,
+    InvalidInputError,
+    MissingDependencyError,
+    NotAChatServer,
+)
 from hfclient.redaction.control_characters import one_line
 
-__all__ = ["app", "run"]
+__all__ = ["COMMANDS", "GROUPS", "app", "run"]
+
+
+class _Entry(NamedTuple):
+    module: str
+    summary: str
+
+
+COMMANDS = {
+    "chat": _Entry("hfclient.cli.chat.command", "Send PROMPT and print the answer while it is generated."),
+    "conversations": _Entry(
+        "hfclient.cli.commands.conversations", "List, read, search, rename, delete, share and export conversations."
+    ),
+    "batch": _Entry("hfclient.cli.commands.batch", "Ask a model about each line or row of FILE, and write the answers beside it."),
+    "image": _Entry("hfclient.cli.commands.image", "Make images of PROMPT, save them and print their paths."),
+    "video": _Entry("hfclient.cli.commands.video", "Make a video of PROMPT, save it and print its path."),
+    "transcribe": _Entry("hfclient.cli.commands.transcribe", "Print what is said in FILE."),
+    "speak": _Entry("hfclient.cli.commands.speak", "Read TEXT aloud, save the audio and print its path."),
+    "embed": _Entry("hfclient.cli.commands.embed", "Print a vector for each of TEXTS."),
+    "classify": _Entry("hfclient.cli.commands.classify", "Print labels for TEXT, an image or a recording."),
+    "models": _Entry("hfclient.cli.commands.models", "List the models of the server, its default first."),
+    "login": _Entry("hfclient.cli.commands.login", "Save a browser's login, so that hfclient can use your account."),
+    "logout": _Entry("hfclient.cli.commands.login", "Log out and delete the saved login."),
+    "whoami": _Entry("hfclient.cli.commands.login", "Show the logged-in user."),
+    "usage": _Entry(
+        "hfclient.cli.commands.usage",
+        "Show the account of the Hub token, and what hfclient's commands have used on this machine.",
+    ),
+    "doctor": _Entry(
+        "hfclient.cli.commands.doctor",
+        "Check the installation, the logins and the servers: what works, what does not, and the remedy.",
+    ),
+    "serve": _Entry("hfclient.cli.commands.serve", "Run a chat-ui-compatible server."),
+    "completion": _Entry("hfclient.cli.completion", "Print the completion script for SHELL."),
+}
+"""The commands, each with the first sentence of its own help; the function has the command's name."""
+GROUPS = {
+    "Chat": "chat conversations batch",
+    "Models": "models image video transcribe speak embed classify",
+    "Account": "login logout whoami usage",
+    "This machine": "doctor serve completion",
+}
+"""The sections of the help, and the commands in each."""
+
 
 def run(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit code of the process.
@@ -36,8 +84,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
-        with _signals():
-            if (code := handle_completion(app)) is not None:
+        with handled({"SIGINT": _interrupt, "SIGTERM": _terminate}):
+            if os.environ.get("_HFCLIENT_COMPLETE"):  # set by the script of `hfclient completion`
+                from hfclient.cli.completion import handle_completion
+
+                code = handle_completion(app)
                 sys.stdout.flush()
                 return code
             # Not app.main(): it prints errors in several lines, and handles Ctrl-C and a closed pipe differently.
@@ -54,6 +105,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return _fail(error.format_message(), error.exit_code)
     except (InvalidInputError, MissingDependencyError) as error:
         return _fail(str(error), 2)
+    except (AuthenticationError, CloudflareChallenge, ConnectError, NotAChatServer) as error:
+        return _fail(f"{str(error).rstrip('.')}; for the cause, run: {_doctor(arguments)}", 1)
+    except GenerationError as error:  # the server's own words, such as "terminated"
+        return _fail(str(error) if str(error).startswith("the ") else f"the generation failed: {error}", 1)
     except HFClientError as error:
         return _fail(str(error), 1)
     except (KeyboardInterrupt, click.Abort):
@@ -64,6 +119,21 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:  # a full disk, a closed terminal
         _discard_output()
         return _fail(f"the output cannot be written: {error.strerror or error}", 1)
+    except Exception as error:
+        if (ended := _code_of_signal(error)) is None:
+            raise
+        return ended
+
+
+def _code_of_signal(error: BaseException | None) -> int | None:
+    """Return the exit code if *error* comes from a handler of a signal: Python wraps an exception inside ``__set_name__``."""
+    for _ in range(20):
+        if isinstance(error, KeyboardInterrupt):
+            return 130
+        if isinstance(error, SystemExit) and isinstance(error.code, int):
+            return error.code
+        error = error and (error.__cause__ or error.__context__)
+    return None
 
 
 def _discard_output() -> None:
@@ -79,40 +149,82 @@ def _open_closed_streams() -> None:
             setattr(sys, name, Path(os.devnull).open("w", encoding="utf-8"))  # noqa: SIM115 (never closed)
 
 
+def _doctor(arguments: Sequence[str] | None) -> str:
+    """Return the command that checks the server of *arguments*."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = ["hfclient doctor"]
+    for name in ("--url", "--inference-url", "--local"):
+        for word, following in zip(given, [*given[1:], ""], strict=True):
+            value = following if word == name != "--local" else word.partition("=")[2]
+            # An address with a password is not shown.
+            if word.partition("=")[0] == name and "@" not in value and not set(value) & set(" '\"$`\\"):
+                words += [name, value] if value else [name]
+                break
+    return " ".join(words)
+
+
 def _fail(message: str, code: int) -> int:
     with contextlib.suppress(OSError):
         sys.stderr.write(f"hfclient: {one_line(message)}\n")
     return code
 
 
-@contextlib.contextmanager
-def _signals() -> Iterator[None]:
-    """Raise on Ctrl-C and SIGTERM, so that streams are closed and generations stopped; a second Ctrl-C exits at once."""
+def _interrupt(number: int, frame: object) -> None:
+    """Raise on Ctrl-C, so that streams are closed and generations stopped; a second Ctrl-C exits at once."""
+    signal.signal(signal.SIGINT, exit_at_once)
+    raise KeyboardInterrupt
 
-    def interrupt(number: int, frame: object) -> None:
-        signal.signal(signal.SIGINT, lambda *_: os._exit(130))
-        raise KeyboardInterrupt
 
-    def terminate(number: int, frame: object) -> None:
-        raise SystemExit(128 + signal.SIGTERM)
-
-    before: list[tuple[int, Any]] = []
-    if threading.current_thread() is threading.main_thread():  # only there Python allows it
-        for number, handler in ((signal.SIGINT, interrupt), (signal.SIGTERM, terminate)):
-            # nohup and background jobs of shells ignore signals on purpose.
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before.append((number, signal.signal(number, handler)))
-    try:
-        yield
-    finally:
-        for caught, old_handler in before:
-            signal.signal(caught, old_handler)
+def _terminate(number: int, frame: object) -> None:
+    raise SystemExit(128 + number)
 
 
 # Commands
 
 
-@click.group(invoke_without_command=True, context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """A group whose commands are imported when they are called: the help of the group needs none of them."""
+
+    def list_commands(self, context: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, context: click.Context, name: str) -> click.Command | None:
+        if name not in COMMANDS:
+            return None
+        command: click.Command = getattr(importlib.import_module(COMMANDS[name].module), name.replace("-", "_"))
+        return command
+
+    def resolve_command(
+        self, context: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if args[0] not in COMMANDS and not args[0].startswith("-"):
+            import difflib
+
+            if near := difflib.get_close_matches(args[0], COMMANDS, n=1):
+                context.fail(f"No such command {args[0]!r}. Did you mean {near[0]!r}?")
+        return super().resolve_command(context, args)
+
+    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
+        widest = max(map(len, COMMANDS))
+        grouped = {name for names in GROUPS.values() for name in names.split()}
+        others = " ".join(name for name in COMMANDS if name not in grouped)
+        for title, names in {**GROUPS, "Others": others}.items():
+            rows = [(f"{name:{widest}}", COMMANDS[name].summary) for name in names.split() if name in COMMANDS]
+            if rows:
+                with formatter.section(title):
+                    formatter.write_dl(rows)
+
+
+@click.group(
+    cls=_Commands,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="\b\nExamples:\n"
+    '  hfclient chat --local "Why is the sky blue?"\n'
+    '  git diff | hfclient chat "Summarise this:"\n'
+    "  hfclient chat      a conversation in the terminal\n"
+    "  hfclient doctor    what works here, and what does not",
+)
 @click.version_option(__version__, prog_name="hfclient")
 @click.pass_context
 def app(context: click.Context) -> None:
@@ -123,101 +235,3 @@ def app(context: click.Context) -> None:
     """
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
-
-
-for _command in (completion, login, logout, whoami):
-    app.add_command(_command)
-
-
-@app.command()
-@click.argument("prompt", nargs=-1)
-@server_options
-@click.option(
-    "--model",
-    metavar="NAME",
-    help="Model to use (default: the server's).",
-    shell_complete=complete_models,
-)
-@click.option("--system", metavar="TEXT", help="System prompt.")
-@click.option("--file", "files", multiple=True, type=click.Path(), help="Attach a file; may be repeated.")
-@click.option("--no-stream", is_flag=True, help="Print the answer when it is complete.")
-@click.option(
-    "--json", "as_lines", is_flag=True, help="Print one event per line, or with --no-stream the reply, as JSON."
-)
-def chat(
-    prompt: tuple[str, ...],
-    model: str | None,
-    system: str | None,
-    files: tuple[str, ...],
-    no_stream: bool,
-    as_lines: bool,
-    **server: Any,
-) -> None:
-    """Send PROMPT and print the answer while it is generated.
-
-    Standard input is appended to the prompt after a blank line, as in git diff | hfclient chat "Summarise this:". Without
-    words, or with "-", it is the whole prompt. Ctrl-C stops the generation.
-    """
-    text = read_prompt(prompt)
-    with open_client(**server) as client, client.chat(text, model=model, system_prompt=system, files=files) as stream:
-        if no_stream:
-            reply = stream.result()
-            Output().write(f"{as_json(reply.to_dict()) if as_lines else reply.text}\n")
-            return
-        printer = JSONPrinter() if as_lines else AnswerPrinter(Output())
-        with printer:
-            for event in stream:
-                printer.show(event)
-
-
-@app.command()
-@server_options
-@click.option("--json", "as_lines", is_flag=True, help="Print one model per line as JSON.")
-def models(as_lines: bool, **server: Any) -> None:
-    """List the models of the server, its default first."""
-    with open_client(**server) as client:
-        found = list(client.models)
-    click.echo("\n".join(as_json(model.to_dict()) for model in found) if as_lines else model_table(found))
-
-
-@app.command()
-@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--port", default=3000, show_default=True, type=click.IntRange(0, 65535), help="Port; 0 takes a free one."
-)
-@click.option("--upstream", metavar="URL", help="OpenAI-compatible API to use instead of the small model.")
-@click.option("--model", metavar="NAME", help="The upstream's default model, or the path of a GGUF file.")
-@click.option(
-    "--database",
-    type=click.Path(dir_okay=False),
-    help='SQLite file for the conversations, or ":memory:" (default: a file in your data folder).',
-)
-@click.option("--base-path", default="", metavar="PATH", help='Path prefix, such as "/chat".')
-@click.option(
-    "--allowed-host", multiple=True, metavar="NAME", help="Host name of a proxy to accept; may be repeated."
-)
-def serve(
-    host: str,
-    port: int,
-    upstream: str | None,
-    model: str | None,
-    database: str | None,
-    base_path: str,
-    allowed_host: tuple[str, ...],
-) -> None:
-    """Run a chat-ui-compatible server. A small model answers, or an OpenAI-compatible API.
-
-    The API key of --upstream is read from the environment variable HFCLIENT_UPSTREAM_KEY.
-    """
-    from hfclient.local import serve as serve_forever
-
-    serve_forever(
-        host=host,
-        port=port,
-        upstream=upstream,
-        model=model,
-        database=database,
-        api_key=os.environ.get("HFCLIENT_UPSTREAM_KEY") or None,
-        base_path=base_path,
-        allowed_hosts=allowed_host,
-    )

@@ -6,7 +6,6 @@ completions and exits.
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 from collections.abc import Callable
@@ -24,15 +23,21 @@ from click.shell_completion import (
     split_arg_string,
 )
 
-from hfclient import Client, HFClientError, Retry, Timeouts
 from hfclient.redaction.control_characters import one_line
 
-__all__ = ["VARIABLE", "complete_models", "complete_names", "completion", "handle_completion"]
+__all__ = [
+    "VARIABLE",
+    "complete_files",
+    "complete_models",
+    "complete_names",
+    "completion",
+    "handle_completion",
+]
 
 VARIABLE = "_HFCLIENT_COMPLETE"
 _SHELL_SAFE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/:@+-]*")
 """Names without special characters of a shell: completions are not quoted."""
-_TIMEOUTS = Timeouts(connect=1.0, total=2.0)
+_WAIT = 2.0  # seconds for the models of a server
 _SETUP = {
     "bash": 'eval "$(hfclient completion bash)" in ~/.bashrc (bash 4.4 or later)',
     "zsh": 'eval "$(hfclient completion zsh)" in ~/.zshrc, below compinit',
@@ -98,15 +103,14 @@ class _Fish(_Joined, FishComplete):
 _CLASSES: dict[str, type[ShellComplete]] = {"bash": _Bash, "zsh": _Zsh, "fish": _Fish}
 
 
-def handle_completion(app: click.Command) -> int | None:
-    """Print completions and return the exit code, if a shell has requested them; else return None."""
-    instruction = os.environ.get(VARIABLE)
-    if not instruction:
-        return None
+def handle_completion(app: click.Command) -> int:
+    """Print the completions that a shell has requested, and return the exit code."""
+    import logging
+
     for shell_class in _CLASSES.values():
         add_completion_class(shell_class)
     logging.getLogger("hfclient").addHandler(logging.NullHandler())  # a warning would be printed among the completions
-    return shell_complete(app, {}, "hfclient", VARIABLE, instruction)
+    return shell_complete(app, {}, "hfclient", VARIABLE, os.environ[VARIABLE])
 
 
 @click.command(epilog="\b\nInstall it with:\n" + "".join(f"  {shell}: {line}\n" for shell, line in _SETUP.items()))
@@ -120,7 +124,9 @@ def completion(shell: str) -> None:
 
 def complete_models(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
     """Return the models of the server in the options so far; an empty list if it does not answer within two seconds."""
-    options: dict[str, Any] = {"timeouts": _TIMEOUTS, "retry": Retry(attempts=1)}
+    from hfclient import Client, HFClientError, Retry, Timeouts  # imported late: help needs no client
+
+    options: dict[str, Any] = {"timeouts": Timeouts(connect=_WAIT / 2, total=_WAIT), "retry": Retry(attempts=1)}
     if context.params.get("local"):
         return []
     try:
@@ -141,6 +147,11 @@ def complete_names(*names: str) -> Callable[[click.Context, click.Parameter, str
     """Return a completion of *names*; other values are valid too."""
 
     def complete(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
-        return [CompletionItem(name) for name in names if name.startswith(start)]
+        return [CompletionItem(name) for name in names if name.startswith(start) and _SHELL_SAFE.fullmatch(name)]
 
     return complete
+
+
+def complete_files(context: click.Context, parameter: click.Parameter, start: str) -> list[CompletionItem]:
+    """Let the shell complete the names of files."""
+    return [CompletionItem(start, type="file")]

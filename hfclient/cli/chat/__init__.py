@@ -1,0 +1,1 @@
+"""``hfclient chat``: one answer, or a conversation in the terminal."""

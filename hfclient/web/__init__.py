@@ -7,12 +7,14 @@ This package uses the public API of hfclient only, and `import hfclient` does no
 import importlib
 from typing import TYPE_CHECKING, Any
 
+import hfclient.redaction.logs  # noqa: F401 (installs the filter of the loggers)
+
 if TYPE_CHECKING:
     from hfclient.web.admission import Admission, Watched
     from hfclient.web.allowances import Allowance
     from hfclient.web.asgi import asgi_events
     from hfclient.web.bodies import Body, ndjson, sse, text
-    from hfclient.web.connection_checks import ConnectionCheck, check_connections
+    from hfclient.web.connection_checks import check_connections
     from hfclient.web.guard import Guard
     from hfclient.web.prices import RouterPrices
     from hfclient.web.problems import Kind, Problem, problem
@@ -28,7 +30,6 @@ _MODULES = {
     "Allowance": "allowances",
     "Body": "bodies",
     "Clients": "users",
-    "ConnectionCheck": "connection_checks",
     "Follower": "relay.follower",
     "Guard": "guard",
     "Kind": "problems",
@@ -53,7 +54,6 @@ __all__ = [
     "Allowance",
     "Body",
     "Clients",
-    "ConnectionCheck",
     "Follower",
     "Guard",
     "Kind",

@@ -6,7 +6,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from hfclient.errors import (
@@ -26,6 +26,7 @@ from hfclient.web.allowances import Allowance, rate_limit_headers
 from hfclient.web.errors import LimitExceeded, StoreUnavailable
 from hfclient.web.limit_store import CREDIT, Counter
 from hfclient.web.source import Source, events_of
+from hfclient.web.text_sizes import BYTES_PER_TOKEN, size_of, size_of_texts
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Admission", "Watched"]
 
 _log = logging.getLogger("hfclient.web")
-_BYTES_PER_TOKEN = 4  # a usual average: four letters of English, one or two Chinese characters
 _MOST = 2**40  # of one answer; a server's or an application's mistake must not overflow the store's 64 bits
 _NOT_SENT = (ConversationBusy, CredentialsError, InvalidInputError, MissingDependencyError, Unsupported)
 
@@ -52,8 +52,8 @@ class Admission:
         self._owners = {"user": user, "key": key, "total": ""}
         self._model = model
         self._provider: str | None = None
-        self._prompt = _bytes_of(prompt) if any(limit.scope != "requests" for limit in guard.limits) else 0
-        expected = math.ceil(self._prompt / _BYTES_PER_TOKEN) + guard.reserve["tokens"] if tokens is None else tokens
+        self._prompt = size_of_texts(prompt) if any(limit.scope != "requests" for limit in guard.limits) else 0
+        expected = math.ceil(self._prompt / BYTES_PER_TOKEN) + guard.reserve["tokens"] if tokens is None else tokens
         self._reserved = {
             "requests": 1,
             "tokens": _bounded(max(1, expected)),
@@ -110,7 +110,7 @@ class Admission:
             if used.route is not None:
                 self._route(used.route)
             self._model = self._model or used.model or ""
-            used = used.usage or self._estimate(_bytes_of((used.text, used.reasoning)))
+            used = used.usage or self._estimate(size_of_texts((used.text, used.reasoning)))
         if used is not None:
             self._usages.append(used)
         self._extra["tokens"] += tokens
@@ -153,12 +153,12 @@ class Admission:
             case ToolCall():
                 self._add_text(event.arguments or "")
             case FinalAnswer(text):  # repeats the tokens, or has more of them
-                self._pending = max(self._pending, len(text.encode("utf-8", "replace")))
+                self._pending = max(self._pending, size_of(text))
             case _:
                 pass
 
     def _add_text(self, text: str) -> None:
-        self._pending += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+        self._pending += size_of(text)
 
     def _report(self, usage: Usage) -> None:
         self._usages.append(usage)
@@ -178,7 +178,7 @@ class Admission:
             self._begun = True
 
     def _estimate(self, size: int) -> Usage:
-        prompt, answer = math.ceil(self._prompt / _BYTES_PER_TOKEN), math.ceil(size / _BYTES_PER_TOKEN)
+        prompt, answer = math.ceil(self._prompt / BYTES_PER_TOKEN), math.ceil(size / BYTES_PER_TOKEN)
         return Usage(prompt, answer, prompt + answer)
 
     def _used(self) -> dict[str, int]:
@@ -307,8 +307,7 @@ class Watched:
         try:
             for event in events:
                 if type(event) is Token:
-                    text = event.text
-                    admission._pending += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+                    admission._pending += size_of(event.text)
                 elif event is not None:
                     admission._event(event)
                 yield event
@@ -362,21 +361,3 @@ class Watched:
 
 def _bounded(amount: float) -> int:
     return round(min(max(amount, 0), _MOST))
-
-
-def _bytes_of(texts: object) -> int:
-    """Return the size of all texts in *texts* in bytes of UTF-8, without data URLs."""
-    total, left = 0, [texts]
-    while left:
-        match left.pop():
-            case str() as text if not text.startswith("data:"):
-                total += len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-            case Mapping() as fields:
-                left += fields.values()
-            case list() | tuple() as parts:
-                left += parts
-            case part if hasattr(part, "content"):  # an object for a message
-                left.append(part.content)
-            case _:
-                pass
-    return total

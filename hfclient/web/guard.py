@@ -10,9 +10,11 @@ passes a limit with one left. The end of the answer, whichever it is, replaces t
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Mapping
-from typing import Literal, Protocol, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
+from urllib.parse import urlsplit
 
 from hfclient.errors import InvalidInputError, RateLimitError
 from hfclient.events import Usage
@@ -24,6 +26,7 @@ from hfclient.web.source import Source
 
 __all__ = ["Guard", "Price"]
 
+_REFERENCE = "env:"
 _SCOPES = ("requests", "tokens", "credits")
 _RESERVED = {"tokens": 1000, "credits": 0.01}
 
@@ -35,6 +38,10 @@ class Price(Protocol):
 
     def __call__(self, usage: Usage, model: str, provider: str | None) -> float | None:
         """Return the credits (US dollars), or None if the price is unknown."""
+
+
+def _copy(configuration: dict[str, Any]) -> Guard:
+    return Guard(**configuration)
 
 
 class Guard:
@@ -59,7 +66,8 @@ class Guard:
 
     Args:
         store: Where the counters are: ``"memory://"`` (this process only), ``"redis://..."``, ``"rediss://..."``,
-            ``"redis+cluster://..."``, ``"mongodb://..."`` and others of the library *limits* except memcached, which cannot count down.
+            ``"redis+cluster://..."``, ``"mongodb://..."`` and others of the library *limits* except memcached, which cannot count down;
+            ``"env:NAME"`` for the URL in an environment variable. A guard pickles as its configuration, without a password.
         requests, tokens, credits: Limits for each user. A credit is a US dollar.
         per_key: Limits for each *key* of `watch`, such as a conversation, a tenant or a model: a mapping with the same names.
         total: Limits for all users together.
@@ -91,6 +99,25 @@ class Guard:
         hold: bool = False,
         prefix: str = "hfclient:guard",
     ) -> None:
+        # What a copy in another process is made of; the URL of the store by name, if it was given so.
+        self.configuration: dict[str, Any] = {
+            "store": store,
+            "requests": requests,
+            "tokens": tokens,
+            "credits": credits,
+            "per_key": per_key,
+            "total": total,
+            "price": price,
+            "reserve": reserve,
+            "on_store_error": on_store_error,
+            "hold": hold,
+            "prefix": prefix,
+        }
+        if isinstance(store, str) and store.startswith(_REFERENCE):
+            name = store[len(_REFERENCE) :]
+            store = os.environ.get(name, "")
+            if not store:
+                raise InvalidInputError(f"the store of the limits is the environment variable {name}, which is not set in this process")
         if on_store_error not in ("allow", "refuse"):
             raise InvalidInputError(f'on_store_error is "allow" or "refuse", not {on_store_error!r}')
         _check_names("reserve", reserve or {}, tuple(_RESERVED))
@@ -113,6 +140,12 @@ class Guard:
         self._hold = hold
         self._held_until = -math.inf
         self.store = LimitStore(store, prefix=prefix)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        url = self.configuration["store"]
+        if not url.startswith(_REFERENCE) and urlsplit(url).password:
+            raise InvalidInputError('the URL of the store has a password, which is not sent to other processes: Guard("env:NAME") takes it from the environment variable NAME')
+        return _copy, (self.configuration,)
 
     def __repr__(self) -> str:
         return f"<Guard {self.store.scheme}: {'; '.join(map(str, self.limits)) or 'without limits'}>"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from hfclient.errors import HFClientError
+from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.events import Usage
 from hfclient.web.forks import reset_after_fork
 
@@ -44,6 +44,12 @@ class RouterPrices:
         self._until = 0.0
         self._requesting = threading.Lock()
         self._tried = threading.Event()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        raise InvalidInputError(
+            "RouterPrices has a client, whose credentials are not sent to other processes; "
+            "pass a function of a module as price=, which takes usage, model and provider"
+        )
 
     def __call__(self, usage: Usage, model: str, provider: str | None) -> float | None:
         """Return the price in US dollars, or None if the router does not list one."""

@@ -77,20 +77,23 @@ class Recovery:
     def take(self, record: Record) -> bool:
         """Take a run if its lease has expired, and continue or end it; True if this process got it."""
         relay = self._relay
-        if record.ended or record.gone or record.lease_left > 0 or relay.closing or record.id in relay.writer.generations:
+        if record.ended or record.gone or record.lease_left > 0 or record.id in relay.writer.generations:
             return False
-        continues = record.status == "running" and not record.stop and self.can_continue(*unpack_state(record.state))
-        if continues and relay.is_full:
-            return False  # another process may have capacity
-        taken = relay.store.take_over(record.id, lease=relay.lease)
-        if taken is None:
-            return False
-        if continues and not taken.stop:
-            _log.warning("run %s is continued: the process that generated it has ended", record.id)
-            self._continue(taken)
-        else:
-            self.end(taken, "interrupted" if taken.stop else "failed")
-        return True
+        with relay.intake:
+            if relay.closing:
+                return False
+            continues = record.status == "running" and not record.stop and self.can_continue(*unpack_state(record.state))
+            if continues and relay.is_full:
+                return False  # another process may have capacity
+            taken = relay.store.take_over(record.id, lease=relay.lease)
+            if taken is None:
+                return False
+            if continues and not taken.stop:
+                _log.warning("run %s is continued: the process that generated it has ended", record.id)
+                self._continue(taken)
+            else:
+                self.end(taken, "interrupted" if taken.stop else "failed")
+            return True
 
     def _continue(self, record: Record) -> None:
         relay = self._relay

@@ -28,9 +28,9 @@ try:
     )
     from redis.retry import Retry
 except ImportError as exc:  # pragma: no cover (the extra is not installed)
-    raise MissingDependencyError("RedisStore needs the package redis: pip install 'hfclient[redis]'") from exc
+    raise MissingDependencyError("a store or checkpoint in Redis needs the package redis: pip install 'hfclient[redis]'") from exc
 
-__all__ = ["Entry", "RedisCommands", "Script"]
+__all__ = ["Entry", "Reading", "RedisCommands", "Script"]
 
 _RAW: Final[dict[str, Any]] = {NEVER_DECODE: []}
 """An option of each command: a client with ``decode_responses=True`` returns bytes, too. A log may hold any bytes."""
@@ -73,7 +73,7 @@ class RedisCommands:
         self._reader: Any
         if isinstance(server, str):
             self._client = _client(server, timeout, connections, timeout)
-            self._reader = _client(server, timeout, 2, timeout + _LONGEST_WAIT)
+            self._reader = _client(server, timeout, None, timeout + _LONGEST_WAIT)
         else:
             self._client = self._reader = server
         if not isinstance(self._client, (redis.Redis, redis.RedisCluster)):
@@ -122,6 +122,9 @@ class RedisCommands:
         Raises:
             StoreUnavailable: The server cannot be read.
         """
+        return self._read(self._reader, positions, seconds, count)
+
+    def _read(self, client: Any, positions: Mapping[str, str], seconds: float, count: int) -> dict[str, list[Entry]]:
         command: list[str | int] = ["XREAD"]
         if count:
             command += ["COUNT", count]
@@ -132,7 +135,14 @@ class RedisCommands:
         try:
             if self.is_cluster:  # without this redis-py asks the server for the keys of each XREAD (COMMAND GETKEYS)
                 options["target_nodes"] = self._client.get_node_from_key(next(iter(positions)))
-            return _streams(self._reader.execute_command(*command, **options))
+            return _streams(client.execute_command(*command, **options))
+        except _FAILURES as exc:
+            raise self._unavailable(exc) from exc
+
+    def _dedicated(self) -> Any:
+        """Return a client with one connection of its own, which it has already."""
+        try:
+            return self._reader.client()
         except _FAILURES as exc:
             raise self._unavailable(exc) from exc
 
@@ -179,7 +189,68 @@ class RedisCommands:
         return f"{options['host']}:{options.get('port', 6379)}"
 
 
-def _client(url: str, timeout: float, connections: int, answer: float) -> redis.Redis:
+class Reading:
+    """Blocking reads of one caller, on one connection.
+
+    redis-py replaces a lost connection and asks again, without a word. Behind the new one may be another server, or the same one with
+    older data, where the positions of the caller lead past new entries. So here a lost connection is an error: the caller looks anew.
+    The client of a cluster chooses the connections itself; there an error is what the client makes one.
+
+    Args:
+        commands: The server.
+    """
+
+    def __init__(self, commands: RedisCommands) -> None:
+        self._commands = commands
+        self._client: Any = None
+
+    def open(self) -> None:
+        """Connect, if there is no connection: what is asked from now on belongs to the positions of its reads.
+
+        Raises:
+            StoreUnavailable: The server cannot be reached.
+        """
+        if self._client is None and not self._commands.is_cluster:
+            self._client = self._commands._dedicated()
+            self._client.connection.register_connect_callback(self._connected_again)
+
+    def read(self, positions: Mapping[str, str], seconds: float, count: int = 0) -> dict[str, list[Entry]]:
+        """As `RedisCommands.read`.
+
+        Raises:
+            StoreUnavailable: The server cannot be read, or the connection was lost since `open`.
+        """
+        self.open()
+        if self._client is None:
+            return self._commands.read(positions, seconds, count)
+        try:
+            return self._commands._read(self._client, positions, seconds, count)
+        except _ConnectedAgain:
+            self.close()
+            raise StoreUnavailable(f"the connection to Redis at {self._commands.address} was lost, and there is a new one") from None
+        except BaseException:
+            self.close()
+            raise
+
+    def _connected_again(self, connection: object) -> None:
+        if self._client is not None:
+            raise _ConnectedAgain
+
+    def close(self) -> None:
+        """Give the connection back."""
+        client, self._client = self._client, None
+        if client is not None:
+            with contextlib.suppress(AttributeError):  # redis-py 5.0 has no such method; the callback does nothing any more
+                client.connection.deregister_connect_callback(self._connected_again)
+            with contextlib.suppress(*_FAILURES):
+                client.close()
+
+
+class _ConnectedAgain(Exception):
+    """redis-py has replaced the connection. It is none of the errors after which it tries again."""
+
+
+def _client(url: str, timeout: float, connections: int | None, answer: float) -> redis.Redis:
     options: dict[str, Any] = {
         "socket_timeout": answer,
         "socket_connect_timeout": timeout,
@@ -189,7 +260,11 @@ def _client(url: str, timeout: float, connections: int, answer: float) -> redis.
         "retry": Retry(ExponentialBackoff(cap=0.2, base=0.02), 1, supported_errors=(redis.ConnectionError,)),
     }
     try:
-        pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=timeout, **options)
+        pool: redis.ConnectionPool
+        if connections is None:
+            pool = redis.ConnectionPool.from_url(url, **options)
+        else:
+            pool = redis.BlockingConnectionPool.from_url(url, max_connections=connections, timeout=timeout, **options)
     except ValueError as exc:
         reason = str(exc) if "scheme" in str(exc) else "its host, port or database cannot be read; quote special characters in the password"
         raise InvalidInputError(f"RedisStore cannot use this URL: {reason}") from None  # the text may have a part of the password

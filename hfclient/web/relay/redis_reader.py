@@ -16,7 +16,7 @@ import time
 from typing import Final
 
 from hfclient.web.errors import StoreUnavailable
-from hfclient.web.relay.redis_commands import Entry, RedisCommands
+from hfclient.web.relay.redis_commands import Entry, Reading, RedisCommands
 from hfclient.web.relay.redis_scripts import LAST_IDS, POST
 from hfclient.web.relay.store import Batch, Notify
 
@@ -132,11 +132,12 @@ class BlockedReader:
 
     def _run(self) -> None:
         pause = 0.0
+        reading = Reading(self._commands)
         try:
             while runs := self._snapshot():
                 started = time.monotonic()
                 try:
-                    found = self._read(runs, 0.0 if pause else self._commands.longest_wait)
+                    found = self._read(reading, runs, 0.0 if pause else self._commands.longest_wait)
                 except Exception as error:  # noqa: BLE001 (without this thread no follower would get anything any more)
                     if not isinstance(error, StoreUnavailable):
                         _log.exception("an error in the reading of Redis")
@@ -159,6 +160,7 @@ class BlockedReader:
                 if found and (rest := started + _INTERVAL - time.monotonic()) > 0:
                     self._closing.wait(rest)
         finally:
+            reading.close()
             with self._lock:
                 if self._thread is threading.current_thread():
                     self._thread = None
@@ -171,7 +173,8 @@ class BlockedReader:
                 self._thread = None
             return runs
 
-    def _read(self, runs: list[WatchedRun], seconds: float) -> dict[str, list[Entry]]:
+    def _read(self, reading: Reading, runs: list[WatchedRun], seconds: float) -> dict[str, list[Entry]]:
+        reading.open()  # before the positions are asked for: if they are lost afterwards, so is the connection
         new = [run for run in runs if run.position is None and not run.held]
         if new:
             ids = self._commands.run(LAST_IDS, [run.log for run in new])
@@ -180,7 +183,7 @@ class BlockedReader:
                 run.notify(None)  # there may be changes since the call of watch
         positions = {run.log: run.position for run in runs if run.position is not None and not run.held}
         positions[self._inbox] = self._position
-        return self._commands.read(positions, seconds, _ENTRIES)
+        return reading.read(positions, seconds, _ENTRIES)
 
     def _deliver(self, runs: list[WatchedRun], found: dict[str, list[Entry]]) -> None:
         messages = found.pop(self._inbox, ())

@@ -5,6 +5,7 @@ Also runs that one process announces and another one generates: a web worker and
 
 from __future__ import annotations
 
+import contextlib
 import secrets
 import threading
 import time
@@ -129,29 +130,33 @@ class Registration:
     def run(self, run_id: str, opener: Opener, state: Any, on_end: OnEnd | None) -> Run:
         """Generate a reserved run; see `Relay.run`."""
         relay = self._relay
-        record = relay.store.get(run_id) if valid_id(run_id) else None
-        if record is None:
-            raise RunNotFound("this run does not exist")
-        if record.gone:
-            raise RunGone("this answer is no longer kept")
-        if record.ended:
-            return Run.of(record)
-        taken = relay.store.take_over(run_id, lease=relay.lease, fence=RESERVED) if record.fence == RESERVED else None
-        if taken is None:
-            raise RunBusy("another process generates this run", run_id=run_id)
-        if taken.stop:
-            return self._stopped(taken)
-        if state is None:
-            state, _ = unpack_state(taken.state)
-        generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
-        queue = relay.queues.join(taken.key, run_id, may_wait=True)
-        try:
-            relay.launch(generation, queue)
-            generation.over.wait()
-        except BaseException:  # Ctrl-C, or the time limit of a Celery task
-            generation.stop()
-            generation.over.wait(_STOPPING)
-            raise
+        with contextlib.ExitStack() as starting:
+            starting.enter_context(relay.intake)
+            relay.check_capacity()
+            record = relay.store.get(run_id) if valid_id(run_id) else None
+            if record is None:
+                raise RunNotFound("this run does not exist")
+            if record.gone:
+                raise RunGone("this answer is no longer kept")
+            if record.ended:
+                return Run.of(record)
+            taken = relay.store.take_over(run_id, lease=relay.lease, fence=RESERVED) if record.fence == RESERVED else None
+            if taken is None:
+                raise RunBusy("another process generates this run", run_id=run_id)
+            if taken.stop:
+                return self._stopped(taken)
+            if state is None:
+                state, _ = unpack_state(taken.state)
+            generation = Generation(taken, opener, state=state, on_end=on_end or relay.on_end, changed=relay.writer.changed, most=relay.most)
+            queue = relay.queues.join(taken.key, run_id, may_wait=True)
+            try:
+                relay.launch(generation, queue)
+                starting.close()
+                generation.over.wait()
+            except BaseException:  # Ctrl-C, or the time limit of a Celery task
+                generation.stop()
+                generation.over.wait(_STOPPING)
+                raise
         if generation.lost:  # another process had to continue it
             record = relay.store.get(run_id)
             return Run.of(record) if record is not None else generation.run()

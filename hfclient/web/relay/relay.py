@@ -29,7 +29,7 @@ from hfclient.web.relay.recovery import Recover, Recovery
 from hfclient.web.relay.registration import RESERVED, Registration
 from hfclient.web.relay.runs import End, Run, number_after, valid_id
 from hfclient.web.relay.scheduler import Scheduler
-from hfclient.web.relay.shutdown import on_sigterm, shut_down
+from hfclient.web.relay.shutdown import Intake, on_sigterm, shut_down, wait_for_handlers
 from hfclient.web.relay.store import Bounds, Record, Store
 from hfclient.web.relay.writer import Writer
 from hfclient.web.source import Opener
@@ -119,6 +119,7 @@ class Relay:
             self.store, self.scheduler, patience=self.lease, attend=self._grace / 4 if self._on_leave == "stop" else None, lost=self.recovery.look
         )
         self.closing = False
+        self.intake = Intake()
         self._process = os.getpid()
 
     def _after_fork(self) -> None:
@@ -178,29 +179,31 @@ class Relay:
         name = None if idempotency_key is None else scoped_name(owner_text, idempotency_key)
         if name is not None and (found := self._registration.named(name, key_text)) is not None:
             return found
-        self._check_capacity()
         may_wait = (busy or self.busy) == "queue"
-        with contextlib.ExitStack() as unless_started:
-            if isinstance(open, Watched):
-                open.admit()  # before the run exists: refused requests leave nothing in the store
-                unless_started.callback(open.close)
-            made = self._registration.register(key_text, owner_text, name, may_wait=may_wait, state=state, lease=self.lease)
-            if isinstance(made, Run):
-                return made
-            unless_started.pop_all()
-        record, queue, in_store = made
-        generation = Generation(
-            record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed, most=self.most, name=name
-        )
-        generation.in_store = in_store
-        self.launch(generation, queue)
+        with self.intake:
+            self.check_capacity()
+            with contextlib.ExitStack() as unless_started:
+                if isinstance(open, Watched):
+                    open.admit()  # before the run exists: refused requests leave nothing in the store
+                    unless_started.callback(open.close)
+                made = self._registration.register(key_text, owner_text, name, may_wait=may_wait, state=state, lease=self.lease)
+                if isinstance(made, Run):
+                    return made
+                unless_started.pop_all()
+            record, queue, in_store = made
+            generation = Generation(
+                record, open, state=state, on_end=on_end or self.on_end, changed=self.writer.changed, most=self.most, name=name
+            )
+            generation.in_store = in_store
+            self.launch(generation, queue)
         if wait is not None and generation.head.wait(wait) and (error := generation.error) is not None:
             if not isinstance(error, Exception):  # such as SystemExit, which would end the server's worker
                 raise RunFailed(f"the answer was ended by {type(error).__name__}") from error
             raise error
         return generation.run()
 
-    def _check_capacity(self) -> None:
+    def check_capacity(self) -> None:
+        """Raise TooManyRuns if no run may begin in this process. Call it inside of `intake`."""
         if self.closing:
             raise TooManyRuns("this process shuts down and starts no further runs", retry_after=_RETRY)
         if self.is_full:
@@ -263,7 +266,6 @@ class Relay:
             RunNotFound: It does not exist.
             TooManyRuns, RunGone, StoreUnavailable: As for :meth:`start`.
         """
-        self._check_capacity()
         return self._registration.run(run_id, open, state, on_end)
 
     # Reading
@@ -484,6 +486,7 @@ _relays: weakref.WeakSet[Relay] = weakref.WeakSet()
 
 @atexit.register
 def _at_exit() -> None:
+    wait_for_handlers()
     for relay in list(_relays):
         if relay._process == os.getpid() and (relay.writer.count() or relay.mirrors):
             relay.close(1.0)

@@ -10,17 +10,18 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandError
 
 from hfclient import HFClientError
-from hfclient.web.connection_checks import CHECKS, ConnectionCheck, check_connections
+from hfclient.doctor import Check, summary
+from hfclient.web.connection_checks import CHECKS, check_connections
 from hfclient.web.django import clients
 from hfclient.web.django.conf import read_options
 
 __all__ = ["Command"]
 
-_MARKS = {"ok": "ok     ", "failed": "FAILED ", "skipped": "skipped"}
+_MARKS = {"ok": "ok     ", "warning": "warning", "failed": "FAILED ", "skipped": "skipped"}
 
 
 class Command(BaseCommand):
-    """Checks chat server, login, models, inference and stores; the exit status is 1 if a check failed."""
+    """Checks network, chat server, login, models, token, inference and stores; the exit status is 1 if a check failed."""
 
     help = "Tries out the connections of HFCLIENT: chat server, login, models, inference, the stores of relay and guard."
     requires_system_checks = ()
@@ -34,7 +35,7 @@ class Command(BaseCommand):
         )  # fmt: skip
 
     def handle(self, *args: Any, **options: Any) -> None:
-        results: list[ConnectionCheck] = []
+        results: list[Check] = []
         try:
             given = read_options()
             client = clients.new_client()
@@ -53,13 +54,13 @@ class Command(BaseCommand):
                 store.close()
         failed = [result.name for result in results if result.status == "failed"]
         if options["json"]:
-            report = {"ok": not failed, "checks": [result.to_dict() for result in results]}
+            report = {"ok": not failed, "checks": [result.to_dict() for result in results], "summary": summary(results)}
             self.stdout.write(json.dumps(report, indent=2))
         if failed:
             raise CommandError(f"failed: {', '.join(failed)}", returncode=1)
 
-    def _print(self, result: ConnectionCheck) -> None:
-        style = {"ok": self.style.SUCCESS, "failed": self.style.ERROR, "skipped": self.style.WARNING}[result.status]
-        self.stdout.write(f"{style(_MARKS[result.status])} {result.name}: {result.detail}")
+    def _print(self, result: Check) -> None:
+        styles = {"ok": self.style.SUCCESS, "warning": self.style.WARNING, "failed": self.style.ERROR, "skipped": self.style.NOTICE}
+        self.stdout.write(f"{styles[result.status](_MARKS[result.status])} {result.name}: {result.detail}")
         if result.remedy:
             self.stdout.write(f"        {result.remedy}")

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from hfclient.redaction import masking
-from hfclient.transport import Transport, deadline
-from tests.clock import FakeTime
+from hfclient.transport import Transport, deadline, scope
+from tests.clock import FakeTime, Pauses
 from tests.server import Server
+from tests.silence import install
+
+# A slow machine fails no test of properties.
+settings.register_profile("hfclient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("hfclient")
 
 _PRIVATE = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN", "HF_HUB_DISABLE_IMPLICIT_TOKEN", "HF_ENDPOINT", "NETRC"}
 _IGNORED_BY_PYTHON = {getattr(signal, name) for name in ("SIGPIPE", "SIGXFSZ") if hasattr(signal, name)}
@@ -28,6 +35,16 @@ def pytest_configure(config: pytest.Config) -> None:
     home = tempfile.mkdtemp(prefix="hfclient-tests-")
     atexit.register(_remove, home, os.getpid())  # workers of xdist do not run their cleanups
     os.environ["HFCLIENT_HOME"] = home
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep the garbage collector from visiting all collected tests again and again: they live until the end."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def _remove(folder: str, process: int) -> None:
@@ -93,11 +110,25 @@ def other_server() -> Iterator[Server]:
 def clock(monkeypatch: pytest.MonkeyPatch) -> FakeTime:
     """The time of deadlines; it stands still until the test advances it."""
     fake = FakeTime()
-    monkeypatch.setattr(deadline, "time", fake)
+    for module in (deadline, scope):
+        monkeypatch.setattr(module, "time", fake)
     return fake
 
 
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> Pauses:
+    """The pauses before retries and between polls last until the test ends them."""
+    return Pauses(monkeypatch)
+
+
+@pytest.fixture
+def silence(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits for bytes end when the server says that it sends no more, and not by time; see `tests.silence`."""
+    install(monkeypatch)
+
+
 TRANSPORTS = ("plain", "impersonate")
+"""The transports of a client."""
 
 
 def make_transport(name: str, **options: Any) -> Transport:
@@ -106,6 +137,10 @@ def make_transport(name: str, **options: Any) -> Transport:
         from hfclient.transport.requests_transport import RequestsTransport
 
         return RequestsTransport(**options)
+    if name == "aiohttp":
+        from tests.green_transport import GreenTransport
+
+        return GreenTransport(**options)
     from hfclient.transport.curl_transport import ImpersonateTransport
 
     return ImpersonateTransport(**options)

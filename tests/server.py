@@ -13,7 +13,8 @@ A script is bytes, or a list of steps that are played in order once the whole re
     CLOSE             closes the connection in good order (FIN)
     HALF_CLOSE        sends FIN but goes on reading
     RST               resets the connection
-    UNTIL_GONE        waits until the client has gone, and sets ``server.client_gone``
+    UNTIL_GONE        waits until the client has gone, and sets ``server.client_gone``; with the fixture ``silence`` the
+                      client's wait for bytes ends then
 
 After a script the connection stays open for the next request unless the script closed it.
 """
@@ -29,7 +30,7 @@ import struct
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
@@ -38,6 +39,8 @@ from attrs import field, frozen
 
 PATIENCE = 30.0
 """Seconds to wait for something that should come at once: a busy machine may need some, only a broken test needs all."""
+LONG = 3 * PATIENCE
+"""Seconds for a process to start, to do its work and to end."""
 SOON = 10.0
 """Limit in seconds for a call that must not wait. What it might wait for by mistake takes `PATIENCE` or more."""
 CERTIFICATE = Path(__file__).with_name("localhost.pem")
@@ -123,6 +126,36 @@ def gzip_pieces(*pieces: bytes) -> list[bytes]:
     packed = [packer.compress(piece) + packer.flush(zlib.Z_SYNC_FLUSH) for piece in pieces]
     packed[-1] += packer.flush()
     return packed
+
+
+silent: set[tuple[int, int]] = set()
+"""Connections on which no more bytes come, by the ports of client and server; see tests/silence.py."""
+
+
+@contextlib.contextmanager
+def no_more_bytes(sock: socket.socket) -> Iterator[None]:
+    """In the block nothing is sent on *sock*, which is the server's."""
+    with contextlib.ExitStack() as ends:
+        with contextlib.suppress(OSError):  # the client has gone
+            ports = sock.getpeername()[1], sock.getsockname()[1]
+            _wait_until_delivered(sock)
+            silent.add(ports)
+            ends.callback(silent.discard, ports)
+        yield
+
+
+def _wait_until_delivered(sock: socket.socket) -> None:
+    """Wait until the client's system has all bytes that were sent, if the system here can say so."""
+    try:
+        import fcntl
+        import termios
+    except ImportError:
+        return
+    if hasattr(termios, "TIOCOUTQ"):
+        end = time.monotonic() + 2  # a client that does not read takes none
+        while fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)) != bytes(4) and time.monotonic() < end:
+            sock.getpeername()  # raises if the client has reset the connection
+            time.sleep(0.001)
 
 
 class Server:
@@ -285,7 +318,7 @@ class Server:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             return False
         elif step is UNTIL_GONE:
-            with contextlib.suppress(OSError):
+            with no_more_bytes(sock), contextlib.suppress(OSError):
                 while sock.recv(65536):
                     pass
             self.client_gone.set()

@@ -7,8 +7,10 @@ not installed is skipped, and the reason names the package; with ``HFCLIENT_REQU
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pwd
+import random
 import shutil
 import signal
 import socket
@@ -17,16 +19,18 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn
 
 import pytest
 
 from tests.server import PATIENCE
 
-__all__ = ["CHROMIUM_OPTIONS", "Nginx", "PostgreSQL", "RedisServer", "browser", "find", "free_port", "missing"]
+__all__ = ["CHROMIUM_OPTIONS", "STARTING", "Nginx", "PostgreSQL", "RedisServer", "browser", "find", "free_port", "missing"]
 
 REQUIRED = os.environ.get("HFCLIENT_REQUIRE_SERVICES") == "1"
 """Whether a missing service fails a test. Read now: tests run without the variables of hfclient."""
+STARTING = 90.0
+"""Seconds for the start of a server with its imports, and for what a page does: on a busy machine each takes ten times as long."""
 CHROMIUM_OPTIONS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -37,6 +41,10 @@ CHROMIUM_OPTIONS = [
     "--disable-dev-shm-usage",
     "--disable-sync",
 ]
+
+
+_locks: list[IO[str]] = []
+"""Files of the ports of this process."""
 
 
 def missing(what: str) -> NoReturn:
@@ -56,11 +64,25 @@ def find(*programs: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Return a port of loopback that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """Return a port of loopback that is free, and stays so for this process.
+
+    The system gives none of these ports to a connection, or to a server that asks for any port. A locked file keeps it from other tests.
+    """
+    folder = Path(tempfile.gettempdir()) / f"hfclient-ports-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    while True:
+        port = random.randrange(15_000, 30_000)
+        file = (folder / str(port)).open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", port))
+        except OSError:
+            file.close()
+        else:
+            _locks.append(file)
+            return port
 
 
 def _accepts(port: int) -> bool:
@@ -94,7 +116,7 @@ class _Service:
             self.process = subprocess.Popen(
                 self.command(), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, **self.user()
             )
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STARTING
         while not _accepts(self.port):
             if self.process.poll() is not None or time.monotonic() > end:
                 pytest.fail(f"{self.name} did not start:\n{(self.folder / 'log').read_text('utf-8', 'replace')[-3000:]}")
@@ -185,7 +207,7 @@ class PostgreSQL(_Service):
         super().start()
         psql = [find("psql", package="postgresql-client"), "-h", "127.0.0.1", "-p", str(self.port), "-U", "hfclient", "-d", "postgres"]
         create = "SELECT 'CREATE DATABASE hfclient' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = 'hfclient') \\gexec"
-        end = time.monotonic() + PATIENCE
+        end = time.monotonic() + STARTING
         while subprocess.run(psql, input=create.encode(), capture_output=True, check=False).returncode:
             if time.monotonic() > end:  # it accepts connections before it is ready
                 pytest.fail("postgresql did not become ready")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import subprocess
 import sys
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import hfclient
 from benchmarks.server import ReplayServer
 
 ROOT = Path(__file__).parent.parent
@@ -59,7 +61,8 @@ def _below(modules: set[str], *names: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("statement", "most"), [("import hfclient", 109), ("from hfclient import InferenceClient", 114)]
+    ("statement", "most"),
+    [("import hfclient", 8), ("from hfclient import Client", 111), ("from hfclient import InferenceClient", 117)],
 )
 def test_an_import(statement: str, most: int) -> None:
     """An import loads neither an HTTP library nor the modules of rare calls, and attrs generates few methods."""
@@ -70,6 +73,54 @@ def test_an_import(statement: str, most: int) -> None:
     assert "hfclient.ticking" not in modules
     assert len(_below(modules, "hfclient")) <= most
     assert not classes, "derive from hfclient.values.Value"
+
+
+def test_a_name_is_imported_when_it_is_used() -> None:
+    """Each name of the package, and each module that `Client` needs, is an attribute after ``import hfclient`` alone."""
+    code = (
+        "import hfclient, pickle\n"
+        "assert 'Client' not in vars(hfclient) and 'Client' in dir(hfclient)\n"
+        "assert hfclient.transport.Timeouts is hfclient.Timeouts is vars(hfclient)['Timeouts']\n"
+        "assert hfclient.chat.Conversation is hfclient.Conversation and hfclient.errors.HFClientError is hfclient.HFClientError\n"
+        "assert isinstance(pickle.loads(pickle.dumps(hfclient.HFClientError('x'))), hfclient.HFClientError)\n"
+        "names = {}\n"
+        "exec('from hfclient import *', names)\n"
+        "assert not set(hfclient.__all__) - set(names) and names['Client'] is hfclient.Client\n"
+        "core = {name.split('.')[1] for name in __import__('sys').modules if name.startswith('hfclient.')}\n"
+        "assert all(hasattr(hfclient, name) for name in core)\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+    with pytest.raises(AttributeError, match="Clinet"):
+        hfclient.Clinet  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_see_the_names_that_are_imported_late() -> None:
+    """The imports for type checkers are the ones that happen, name by name."""
+    tree = ast.parse((ROOT / "hfclient" / "__init__.py").read_text("utf-8"))
+    (block,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom) and node.module != "typing"]
+    typed = {alias.name: node.module for node in imports for alias in node.names}
+    defined = {"__version__", "load_ipython_extension", "unload_ipython_extension"}
+    late = {name: hfclient._SOURCES.get(name, "hfclient.errors") for name in hfclient.__all__ if name not in defined}
+    assert typed == {**late, **dict.fromkeys(("errors", "events", "types"), "hfclient")}
+
+
+def test_the_filter_of_the_loggers() -> None:
+    """Whatever logs imports the module that keeps secrets out of the log; the package itself imports next to nothing."""
+    package = ROOT / "hfclient"
+    for path in package.rglob("*.py"):
+        first = path.relative_to(package).parts[0]
+        if 'getLogger("hfclient' in path.read_text("utf-8") and first != "cli":
+            imported = package / first / "__init__.py" if (package / first).is_dir() else path
+            assert "import hfclient.redaction.logs" in imported.read_text("utf-8"), path
+    modules, _, _ = _loaded("import hfclient")
+    assert "hfclient.redaction.logs" not in modules
+
+
+def test_modules_can_be_imported_in_any_order() -> None:
+    """A module of the core can be the first one that a program imports."""
+    for name in sorted(hfclient._SUBMODULES):
+        subprocess.run([sys.executable, "-c", f"import hfclient.{name}"], check=True, cwd=ROOT)
 
 
 def _first_call(call: str, wire: str) -> tuple[set[str], set[str], set[str]]:

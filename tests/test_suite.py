@@ -18,6 +18,8 @@ ROOT = Path(__file__).parents[1]
 HANGS = """
 import itertools, threading, time
 
+import pytest
+
 def test_sleeps():
     while True:
         time.sleep(1)
@@ -30,6 +32,7 @@ def test_waits_for_a_thread():
 def test_waits_in_c():
     any(itertools.repeat(False))  # with the lock of the interpreter held, and deaf to signals
 
+@pytest.mark.timeout(60)
 def test_after_them():
     pass
 """
@@ -67,12 +70,13 @@ def start(folder: Path, code: str, *options: str, ignored: tuple[int, ...] = ())
 
 
 @needs_signals
+@pytest.mark.timeout(240)  # on a busy machine two runs of pytest take long
 def test_a_test_that_hangs_is_named(tmp_path: Path) -> None:
     """A test that waits in Python, for a thread or in C fails with its name and its stack.
 
     In workers the tests after it run, too.
     """
-    limits = ["-o", "timeout=1", "-o", "faulthandler_timeout=3"]
+    limits = ["-o", "timeout=1", "-o", "timeout_func_only=true", "-o", "faulthandler_timeout=4"]
     (tmp_path / "alone").mkdir()
     (tmp_path / "workers").mkdir()
     with (
@@ -80,7 +84,7 @@ def test_a_test_that_hangs_is_named(tmp_path: Path) -> None:
         start(tmp_path / "workers", HANGS, *limits, "-n", "1") as workers,
     ):
         said, said_by_workers = alone.communicate()[0], workers.communicate()[0]
-    assert "Timeout (0:00:03)!" in said
+    assert "Timeout (0:00:04)!" in said
     assert "in test_waits_in_c" in said
     assert re.search("crashed while running '.*test_it.py::test_waits_in_c'", said_by_workers)
     assert "3 failed, 1 passed" in said_by_workers

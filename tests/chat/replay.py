@@ -25,11 +25,13 @@ from typing import Any
 from attrs import define, field
 
 from tests.chat.recordings import Recording
+from tests.clock import FakeTime
 from tests.server import (
     CLOSE,
     LAST_CHUNK,
     PATIENCE,
     RST,
+    UNTIL_GONE,
     Recorded,
     Script,
     Server,
@@ -72,6 +74,11 @@ def cut(at: int, how: str = "rst") -> Live:
                 return [head(200, JSONL, "Connection: close"), kept, CLOSE]
 
     return steps
+
+
+def too_late(clock: FakeTime) -> list[Step]:
+    """Let `PATIENCE` seconds pass before the head of the answer, whose first bytes end the client's wait for the socket."""
+    return [lambda request: clock.advance(PATIENCE), b"HTTP/1.1 ", UNTIL_GONE]
 
 
 def whole(stream: bytes) -> list[Step]:
@@ -129,6 +136,7 @@ class Chat:
     preprompt: str = ""
     answers: dict[str, Answer] = field(factory=dict)
     newest: Answer | None = None
+    updated_at: str | None = None
 
     @property
     def users(self) -> list[dict[str, Any]]:
@@ -375,6 +383,9 @@ class ChatUI(Server):
     def _list(self, request: Recorded) -> bytes:
         page = int(request.query.get("p", 0))
         entries = [{"id": chat.id, "title": chat.title, "model": chat.model} for chat in self.chats.values()]
+        for entry, chat in zip(entries, self.chats.values(), strict=True):
+            if chat.updated_at is not None:
+                entry["updatedAt"] = chat.updated_at
         found = entries[30 * page : 30 * page + 30]
         return json_answer({"json": {"conversations": found, "hasMore": len(entries) > 30 * page + 30}})
 
@@ -425,9 +436,9 @@ def _unchunked(step: Step) -> bytes:
     return step.partition(b"\r\n")[2][:-2]
 
 
-def wait_until(holds: Callable[[], bool]) -> None:
+def wait_until(holds: Callable[[], bool], seconds: float = PATIENCE) -> None:
     """Wait until something that another thread does has happened."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < end
         time.sleep(0.005)

@@ -25,10 +25,11 @@ from hfclient.errors import (
 )
 from hfclient.events import Status
 from hfclient.transport import Retry, Timeouts
-from tests.chat.conftest import MakeClient
+from tests.chat.conftest import GIVES_UP, MakeClient
 from tests.chat.recordings import recording
-from tests.chat.replay import ChatUI, form_data, wait_until
-from tests.server import CLOSE, PATIENCE, RST, SOON, UNTIL_GONE, Recorded, json_answer, plain
+from tests.chat.replay import ChatUI, form_data, too_late, wait_until
+from tests.clock import FakeTime
+from tests.server import CLOSE, PATIENCE, RST, SOON, Recorded, json_answer, plain
 
 HELLO = "Hello, world!"
 HTML = "Content-Type: text/html"
@@ -71,6 +72,7 @@ def test_a_stored_message_is_found(ui: ChatUI, any_client: Client, how: str) -> 
     assert ui.chat.users[1]["ancestors"][-1] == ui.chat.messages[2]["id"]
 
 
+@GIVES_UP
 @pytest.mark.parametrize("how", LOST)
 def test_a_message_that_is_not_found_is_not_sent_again(ui: ChatUI, any_client: Client, how: str) -> None:
     """The error has the ids for attach(), and the next message gets the parent that this one was to get."""
@@ -110,6 +112,7 @@ def test_a_message_that_is_stored_late(ui: ChatUI, make_client: MakeClient, tran
     assert (len(ui.chat.users), ui.count("send"), len(looks)) == (1, 1, 5)
 
 
+@GIVES_UP
 def test_a_message_that_is_stored_too_late(ui: ChatUI, client: Client) -> None:
     """The next message finds one that the caller gave up on, and is attached to its answer."""
     requests: list[Recorded] = []
@@ -130,6 +133,7 @@ WAYS: dict[str, Any] = {
 }
 
 
+@GIVES_UP
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
 @pytest.mark.parametrize("has_log", [True, False], ids=["log", "no log"])
 @pytest.mark.parametrize("how", ["rst", "504", "524"])
@@ -150,6 +154,7 @@ def test_other_turns(ui: ChatUI, client: Client, way: str, how: str, has_log: bo
     assert len([message for message in ui.chat.messages if message["from"] == "assistant"]) == 1 + stored
 
 
+@GIVES_UP
 @pytest.mark.parametrize("stored", [True, False], ids=["stored", "not stored"])
 def test_looks_that_fail(ui: ChatUI, client: Client, stored: bool) -> None:
     """The error says how to find the answer, and the next message is attached to it."""
@@ -257,21 +262,24 @@ def test_a_body_that_broke_off(
 # Deadlines
 
 
-def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Client) -> None:
+def test_a_slow_server_that_has_stored_the_message(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """A deadline that passes before the head of the answer does not lose the stored message."""
-    ui.fault("send", [ui.store, UNTIL_GONE])
-    assert any_client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).text == HELLO
+    ui.fault("send", [ui.store, *too_late(clock)])
+    assert any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE)).text == HELLO
     assert (len(ui.chat.users), ui.count("send")) == (1, 1)
 
 
+@GIVES_UP
 @pytest.mark.parametrize("deadline", ["first_token", "total"])
-def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, deadline: str) -> None:
+def test_a_slow_server_that_may_store_it_yet(
+    ui: ChatUI, any_client: Client, clock: FakeTime, deadline: str
+) -> None:
     """A slow server is not a reason to send a message again: the first one may still arrive."""
-    ui.fault("send", [UNTIL_GONE])
+    ui.fault("send", too_late(clock))
     conversation = any_client.conversation().create()
     started = time.monotonic()
     with pytest.raises(TransportTimeout) as caught:
-        conversation.send("Hi", timeouts=Timeouts(**{"first_token": PATIENCE, "idle": PATIENCE, deadline: 0.5}))
+        conversation.send("Hi", timeouts=Timeouts(**{"first_token": 2 * PATIENCE, "idle": PATIENCE, deadline: PATIENCE}))
     assert caught.value.deadline == deadline
     assert caught.value.conversation_id == conversation.id
     assert caught.value.generation_id == form_data(ui.of("send")[0])["generationId"]
@@ -281,12 +289,14 @@ def test_a_slow_server_that_may_store_it_yet(ui: ChatUI, any_client: Client, dea
 
 
 @pytest.mark.parametrize("on_close", ["stop", "detach"])
-def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client, on_close: OnClose) -> None:
+def test_a_deadline_before_the_head_stops_the_run(
+    ui: ChatUI, any_client: Client, clock: FakeTime, on_close: OnClose
+) -> None:
     """After the deadline of the call its run is stopped, unless the caller wants it to continue without a reader."""
-    ui.fault("send", [ui.store, UNTIL_GONE])
+    ui.fault("send", [ui.store, *too_late(clock)])
     conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout) as caught:
-        conversation.send("Hi", timeouts=Timeouts(total=1), on_close=on_close)
+        conversation.send("Hi", timeouts=Timeouts(total=PATIENCE), on_close=on_close)
     assert caught.value.deadline == "total"
     if on_close == "stop":
         wait_until(lambda: bool(ui.stops))
@@ -296,18 +306,22 @@ def test_a_deadline_before_the_head_stops_the_run(ui: ChatUI, any_client: Client
 
 
 def test_an_unconfirmed_stop_delays_the_next_message(
-    ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch
+    ui: ChatUI, any_client: Client, clock: FakeTime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next message waits until the stop cannot hit it, and no longer, even if the server does not confirm the stop."""
-    monkeypatch.setattr(run_tracker, "_STOP_MARK", 0.5)
-    ui.fault("send", [ui.store, UNTIL_GONE])
+    monkeypatch.setattr(run_tracker, "time", clock)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
+    monkeypatch.setattr(run_tracker, "_STOP_LOOK", 0.01)
+    ui.fault("send", [ui.store, *too_late(clock)])
     conversation = any_client.conversation().create()
     with pytest.raises(TransportTimeout):
-        conversation.send("Hi", timeouts=Timeouts(total=1))
-    ui.fault("read", [UNTIL_GONE])
-    started = time.monotonic()
+        conversation.send("Hi", timeouts=Timeouts(total=PATIENCE))
+    not_before = clock.monotonic() + PATIENCE
+    ui.fault("read", None, too_late(clock))
+    sent_at: list[float] = []
+    ui.fault("send", [lambda _: sent_at.append(clock.monotonic()), lambda request: ui._send(request, ui.chat)])
     assert conversation.ask("again").text == HELLO
-    assert time.monotonic() - started < SOON
+    assert sent_at == [not_before]
 
 
 def test_resuming_without_end(ui: ChatUI, make_client: MakeClient, monkeypatch: pytest.MonkeyPatch) -> None:

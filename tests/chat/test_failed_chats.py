@@ -18,9 +18,11 @@ from hfclient.errors import (
     TransportTimeout,
 )
 from hfclient.transport import Timeouts
+from tests.chat.conftest import GIVES_UP
 from tests.chat.recordings import recording
-from tests.chat.replay import ChatUI
-from tests.server import PATIENCE, RST, UNTIL_GONE, json_answer, plain
+from tests.chat.replay import ChatUI, too_late
+from tests.clock import FakeTime
+from tests.server import PATIENCE, RST, json_answer, plain
 
 HELLO = "Hello, world!"
 HTML = "Content-Type: text/html"
@@ -98,16 +100,18 @@ def test_a_deletion_that_fails(
 LOST: dict[str, list[Any]] = {
     "a broken connection": [RST],
     "a gateway's 504": [plain(b"<html>", 504, HTML)],
-    "a deadline": [UNTIL_GONE],
 }
 
 
+@GIVES_UP
 @pytest.mark.parametrize("temporary", [False, True])
-@pytest.mark.parametrize("how", LOST)
-def test_what_may_have_arrived_stays(ui: ChatUI, any_client: Client, how: str, temporary: bool) -> None:
+@pytest.mark.parametrize("how", [*LOST, "a deadline"])
+def test_what_may_have_arrived_stays(
+    ui: ChatUI, any_client: Client, clock: FakeTime, how: str, temporary: bool
+) -> None:
     """A conversation whose message may have arrived is not deleted, and the error names it."""
-    ui.always("send", LOST[how])
-    timeouts = Timeouts(first_token=0.5, idle=PATIENCE) if how == "a deadline" else None
+    ui.always("send", too_late(clock) if how == "a deadline" else LOST[how])
+    timeouts = Timeouts(first_token=PATIENCE, idle=PATIENCE) if how == "a deadline" else None
     with pytest.raises((StreamInterrupted, TransportTimeout)) as caught:
         any_client.chat("Hi", temporary=temporary, timeouts=timeouts)
     assert (caught.value.conversation_id, ui.count("delete")) == (ui.chat.id, 0)

@@ -148,6 +148,49 @@ def test_downloads(ui: ChatUI, any_client: Client, tmp_path: Path, file: Any) ->
     assert len({request.headers["cookie"] for request in ui.requests}) == 1
 
 
+def test_progress_of_downloads(ui: ChatUI, any_client: Client, tmp_path: Path) -> None:
+    """Bytes are counted as they come; the total is the server's, if it is not that of a compressed body."""
+    conversation = any_client.conversation(ID)
+    content = bytes(200_000)
+    for name, headers, total in (("a", (), len(content)), ("b", ("Content-Encoding: identity",), None)):
+        file_at(ui, plain(content, 200, *headers))
+        for call in (
+            lambda report, name=name: conversation.download(SHA, tmp_path / name, progress=report),
+            lambda report: conversation.read_file(SHA, progress=report),
+        ):
+            calls: list[tuple[float, float | None, str]] = []
+            call(lambda *args, calls=calls: calls.append(args))
+            assert [done for done, _, _ in calls] == sorted(done for done, _, _ in calls)
+            assert calls[-1] == (len(content), total, "")
+    file_at(ui, [head(200, f"Content-Length: {len(content)}"), content[:99_000], RST], plain(content))
+    calls = []
+    conversation.read_file(SHA, progress=lambda *args: calls.append(args))
+    assert calls[-1][0] == len(content)
+    with pytest.raises(InvalidInputError, match="progress is True"):
+        conversation.read_file(SHA, progress="yes")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("verb", ["send", "edit"])
+def test_progress_of_uploads(ui: ChatUI, any_client: Client, verb: str) -> None:
+    """The files of a message are counted as the transport takes them."""
+    ui.says(recording("plain"))
+    conversation = any_client.conversation()
+    files = [("a.txt", b"x" * 150_000), ("b.txt", b"y" * 10)]
+    calls: list[tuple[float, float | None, str]] = []
+    conversation.ask("hi", files=files, progress=lambda *args: calls.append(args))
+    if verb == "edit":
+        ui.says(recording("plain"))
+        calls.clear()
+        conversation.edit("ho", files=files, progress=lambda *args: calls.append(args)).result()
+    assert {total for _, total, _ in calls} == {150_010}
+    assert [done for done, _, _ in calls] == sorted(done for done, _, _ in calls)
+    assert calls[-1][0] == 150_010
+    calls.clear()
+    ui.says(recording("plain"))
+    conversation.ask("hi", progress=lambda *args: calls.append(args))
+    assert calls == []
+
+
 @pytest.mark.parametrize("name", EVIL, ids=ascii)
 def test_downloads_stay_in_their_folder(ui: ChatUI, client: Client, tmp_path: Path, name: str) -> None:
     """Names from the server never lead out of the folder."""

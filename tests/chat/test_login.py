@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import pickle
 import re
 import traceback
@@ -28,8 +27,9 @@ from hfclient.errors import (
 )
 from hfclient.transport.requests_transport import RequestsTransport
 from tests.chat.login_server import ANN, CONVERSATION, GENERIC, Elsewhere, LoginServer
+from tests.chat.programs import run_at_once
 from tests.conftest import make_transport
-from tests.server import PATIENCE, RST, Server, chunked, json_answer, plain
+from tests.server import RST, Server, chunked, json_answer, plain
 
 GOOD = {"hf-chat": "s1", "token": "t1"}
 BAD = {"hf-chat": "s1", "token": "expired-secret"}
@@ -283,10 +283,17 @@ def test_clients_are_separate(chat: LoginServer, make: Any) -> None:
     assert chat.created == ["ann", "bob"] * 2
 
 
-def _chat_for_a_while(url: str, count: int) -> None:
-    with Client(url, token="") as client:
-        for _ in range(count):
-            client.conversation().create()
+CHATS = """
+import sys
+from hfclient import Client
+from hfclient.credentials import saved_logins
+saved_logins._RENEW_LOCK_TIMEOUT = 30
+with Client(sys.argv[1], token="") as client:
+    print("ready", flush=True)
+    input()
+    for _ in range(8):
+        client.conversation().create()
+"""
 
 
 def test_two_processes(chat: LoginServer) -> None:
@@ -295,13 +302,7 @@ def test_two_processes(chat: LoginServer) -> None:
     for number in range(40):
         chat.sessions[f"next-{number}", "t1"] = ANN
     chat.rotate_to = [f"next-{number}" for number in range(40)]
-    context = multiprocessing.get_context("spawn")
-    started = [context.Process(target=_chat_for_a_while, args=(chat.url, 8)) for _ in range(2)]
-    for process in started:
-        process.start()
-    for process in started:
-        process.join(2 * PATIENCE)
-    assert [process.exitcode for process in started] == [0, 0]
+    run_at_once(CHATS, chat.url, count=2)
     assert chat.created == ["ann"] * 16
     saved = _saved(chat)
     assert saved is not None

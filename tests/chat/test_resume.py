@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 
 from hfclient import Client
+from hfclient.chat.conversations import resume as resuming
 from hfclient.errors import APIStatusError, ProtocolError, StreamInterrupted, TransportTimeout
 from hfclient.events import AnyEvent, FinalAnswer, Reasoning, Status, Token, Unknown
 from hfclient.transport import Timeouts
 from hfclient.types import Reply
+from tests.chat.conftest import GIVES_UP
 from tests.chat.recordings import Recording, joined, recording
 from tests.chat.replay import (
     FINISHED,
@@ -188,7 +190,7 @@ def test_a_silent_log_is_opened_again(ui: ChatUI, any_client: Client) -> None:
     ui.fault("log", [head(200, SSE, "Transfer-Encoding: chunked"), UNTIL_GONE])
     stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
     assert stream.result().text == SLOW.answer.content
-    assert ui.count("log") == 2
+    assert ui.count("log") >= 2  # the second one may be slower than ``idle``, too
 
 
 def test_frames_that_are_not_json(ui: ChatUI, client: Client) -> None:
@@ -261,6 +263,7 @@ def test_an_answer_that_is_complete_is_not_waited_for(ui: ChatUI, any_client: Cl
     assert time.monotonic() - started < SOON
 
 
+@GIVES_UP
 def test_only_the_title_is_missing(ui: ChatUI, client: Client) -> None:
     """A complete answer is returned even if its title can no longer be read."""
     ui.says(lines(STARTED, token("a"), final("a")), cut(10_000, "fin"))
@@ -371,8 +374,9 @@ def test_a_log_with_a_hole(ui: ChatUI, client: Client) -> None:
     assert joined(events) == joined(read([item.stream])[0])
 
 
-def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
+def test_a_server_that_died(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """The answer of a server that died is the stored part, marked as interrupted."""
+    monkeypatch.setattr(resuming, "_LATE_SAVE", PATIENCE)
     stored = {
         "content": "half an",
         "updates": [STARTED, {"type": "stream", "token": "", "len": 7}],
@@ -386,6 +390,18 @@ def test_a_server_that_died(ui: ChatUI, client: Client) -> None:
     assert (reply.text, reply.interrupted, ended) == ("half an", True, "None")
 
 
+def test_a_server_that_died_without_a_mark(ui: ChatUI, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log says that the run was interrupted, which the stored answer never does, as after an earlier one was stopped."""
+    monkeypatch.setattr(resuming, "_LATE_SAVE", 0.05)
+    live = lines(STARTED, token("half "))
+    stored = {"content": "", "updates": []}
+    log = log_of(STARTED, token("half "), token("an"), end="interrupted")
+    ui.says(live, cut(len(live)), log=log, stored=stored, unfinished_reads=1_000)
+    _events, reply, ended = run(client)
+    assert (reply.text, reply.interrupted, ended) == ("half an", True, "None")
+
+
+@GIVES_UP
 def test_a_log_that_always_fails(ui: ChatUI, client: Client) -> None:
     """If the log only gives errors, the stored answer is used."""
     item = recording("plain")
@@ -404,17 +420,25 @@ def test_reads_that_fail_once(ui: ChatUI, client: Client) -> None:
     assert (reply.text, ended) == ("Hello, world!", "None")
 
 
-def test_an_answer_that_never_ends(ui: ChatUI, client: Client) -> None:
+def test_an_answer_that_never_ends(
+    ui: ChatUI, client: Client, clock: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A message that no longer grows is not waited for without limit."""
+    monkeypatch.setattr(resuming, "time", clock)
     ui.has_log = False
     ui.says(recording("plain"), cut(150), unfinished_reads=10_000)
+    stream = client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE))
+    ui.fault("read", *[[lambda _: clock.advance(0.4 * PATIENCE), lambda request: ui._read(request, ui.chat)]] * 9)
+    before = ui.count("read")
     with pytest.raises(StreamInterrupted, match="no longer writes to it"):
-        client.chat("Hi", timeouts=Timeouts(first_token=1, idle=PATIENCE)).result()
+        stream.result()
+    assert ui.count("read") == before + 4  # the first one is compared with the three that follow
 
 
 # When resuming fails
 
 
+@GIVES_UP
 @pytest.mark.parametrize("how", [[RST], [CLOSE], plain(b"", 503), json_answer({"message": "no"}, 401)], ids=str)
 def test_everything_fails(ui: ChatUI, any_client: Client, how: Any) -> None:
     """The error has the partial answer and the ids of the run, and the conversation can be used again."""
@@ -471,6 +495,7 @@ def test_an_attached_log_that_is_refused(ui: ChatUI, any_client: Client, refusal
     assert isinstance(caught.value.__cause__, APIStatusError)
 
 
+@GIVES_UP
 def test_the_server_is_gone(make_client: Any) -> None:
     """A server that stops in the middle of an answer raises `StreamInterrupted`."""
     with ChatUI() as ui:
@@ -490,11 +515,11 @@ def test_idle_silence_is_resumed(ui: ChatUI, any_client: Client) -> None:
     ui.says(item, [*cut(250)(item.stream)[:-1], UNTIL_GONE])
     stream = any_client.chat("Hi", timeouts=Timeouts(first_token=PATIENCE, idle=1))
     assert joined(stream) == joined(read([item.stream])[0])
-    assert ui.count("log") == 1
+    assert ui.count("log") >= 1  # a log that takes longer than ``idle`` is opened again
 
 
 class Endless:
-    """A stream that sends only keep-alives after *updates*; once `read` is set, much time passes between them."""
+    """A stream that sends only keep-alives after *updates*; once `read` is set, the deadline passes."""
 
     def __init__(self, clock: FakeTime, *updates: dict[str, Any]) -> None:
         self.read, self.left = threading.Event(), threading.Event()
@@ -504,11 +529,12 @@ class Endless:
         try:
             yield head(200, JSONL, "Transfer-Encoding: chunked")
             yield chunk(lines(*self._updates))
-            for _ in range(1000):
-                yield 0.02
-                if self.read.is_set():
-                    self._clock.advance(PATIENCE)
+            yield self.read
+            for number in range(1000):
                 yield chunk(lines(KEEP_ALIVE))
+                yield 0.02
+                if number < 2:  # no longer: the request that stops the run has a deadline, too
+                    self._clock.advance(0.6 * PATIENCE)
         finally:  # the client has closed the connection
             self.left.set()
 

@@ -478,7 +478,7 @@ def test_an_answer_that_was_left_there(ui: LongRuns, client: Client) -> None:
     conversation = client.conversation()
     close_unread(conversation.send("one"))
     ui.hold = False
-    assert conversation.ask("two", wait=0.5).text == HELLO
+    assert conversation.ask("two", wait=0).text == HELLO
 
 
 @pytest.mark.parametrize("log", [log_of(end="gone"), None], ids=["gone", "no log"])
@@ -487,7 +487,7 @@ def test_an_unknown_log(ui: LongRuns, client: Client, log: str | None) -> None:
     conversation = stored(ui, client, {"generationId": RUN})
     if log is None:
         ui.has_log = False
-    assert conversation.ask("two", wait=5).text == HELLO
+    assert conversation.ask("two", wait=PATIENCE).text == HELLO
     assert ui.count("read") >= 3
 
 
@@ -533,7 +533,7 @@ def test_a_conversation_that_cannot_be_read(ui: LongRuns, client: Client) -> Non
 
 def test_the_wait_for_a_stop_can_be_cancelled(ui: LongRuns, client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     """While a stop may still hit another run, cancel() ends the wait, and no request is sent."""
-    monkeypatch.setattr(run_tracker, "_STOP_MARK", 2.0)
+    monkeypatch.setattr(run_tracker, "_STOP_MARK", PATIENCE)
     conversation = client.conversation("0" * 24)
     tracker = conversation._runs
     options = checked_options(conversation.service, {})

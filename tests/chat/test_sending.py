@@ -26,7 +26,7 @@ from hfclient.errors import (
 )
 from hfclient.events import Token
 from hfclient.transport import Retry
-from tests.chat.conftest import MakeClient
+from tests.chat.conftest import GIVES_UP, MakeClient
 from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, STARTED, ChatUI, cut, final, form_data, lines, token, wait_until
 from tests.server import PATIENCE, RST, SOON, head, json_answer, plain
@@ -237,6 +237,7 @@ def test_a_connection_refused_for_the_send_only(ui: ChatUI, any_client: Client) 
         assert [message["content"] for message in again.chat.users] == ["again"]
 
 
+@GIVES_UP
 def test_requests_inside_an_except_block(ui: ChatUI, client: Client) -> None:
     """An error that the caller is handling does not become the context of the next one."""
     conversation = client.conversation()
@@ -268,6 +269,7 @@ def test_the_same_thread_must_read_first(ui: ChatUI, client: Client) -> None:
     assert [message["content"] for message in ui.chat.users] == ["one", "two"]
 
 
+@GIVES_UP
 def test_other_threads_take_turns(ui: ChatUI, any_client: Client) -> None:
     """Messages of many threads are sent one after the other, each attached to the answer before it, also when some fail."""
     ui.fault("send", None, json_answer({"message": "slow down"}, 500), None, [RST])
@@ -347,6 +349,7 @@ def test_an_answer_under_another_label(ui: ChatUI, any_client: Client, label: st
     assert ui.count("send") == 2
 
 
+@GIVES_UP
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal[9:12].decode() + str(len(refusal)))
 def test_after_a_refusal(ui: ChatUI, any_client: Client, refusal: bytes) -> None:
     """A refused message raises at the call, is not sent again, and leaves the conversation as it was."""
@@ -460,6 +463,8 @@ def test_stops_are_not_sent_by_accident(ui: ChatUI, any_client: Client) -> None:
     stream.stop()
     stream.close()
     stream.cancel()
-    time.sleep(0.05)
+    for thread in threading.enumerate():
+        if thread.name == "hfclient-stop":
+            thread.join(PATIENCE)
     assert ui.stops == []
     wait_until(lambda: ui.count("send") == 3)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import multiprocessing
 import os
 import pickle
 import stat
@@ -13,7 +12,9 @@ import subprocess
 import sys
 import threading
 import uuid
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ import pytest
 from hfclient import Client, errors
 from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret
 from hfclient.credentials import session_store as sessions
+from hfclient.credentials.secret_files import SecretsFile
+from tests.chat.programs import run_at_once
 from tests.chat.replay import ChatUI
 from tests.conftest import make_transport
 from tests.server import PATIENCE, Recorded, Server, json_answer
@@ -84,6 +87,7 @@ def chat(server: Server) -> NoLogin:
 def _no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sessions, "_in_memory", {})
     monkeypatch.setattr(sessions, "_logged", set())
+    monkeypatch.setattr(sessions, "_LOCK_TIMEOUT", PATIENCE)
 
 
 @pytest.fixture
@@ -131,26 +135,25 @@ def test_the_next_program_is_the_same_user(chat: NoLogin):
     assert run.stdout.split() == [made]
 
 
-def _work(url: str, barrier: Any) -> None:
-    client = Client(url, token="")
-    client.models.list()
-    barrier.wait(PATIENCE)
-    made = _write(client)
-    assert made in _mine(client)
+WRITES = """
+import sys
+from hfclient import Client
+from hfclient.credentials import session_store
+session_store._LOCK_TIMEOUT = 30
+client = Client(sys.argv[1], token="")
+client.models.list()
+print("ready", flush=True)
+input()
+made = client.conversation(model="org/one").create().id
+assert made in [info.id for info in client.conversations.list()]
+"""
 
 
 @pytest.mark.parametrize("gives", ["", "hf-chat", "their-chat"])
 def test_processes_that_start_at_once(chat: NoLogin, gives: str):
     """Processes that need their first session at the same moment are one user, also if the server sets the session."""
     chat.gives = gives
-    context = multiprocessing.get_context("spawn")
-    barrier = context.Barrier(3)
-    workers = [context.Process(target=_work, args=(chat.url, barrier)) for _ in range(3)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join(60)
-    assert [worker.exitcode for worker in workers] == [0, 0, 0]
+    run_at_once(WRITES, chat.url, count=3)
     assert (len(chat.owners), len(set(chat.owners.values()))) == (3, 1)
     assert len(_mine(Client(chat.url, token=""))) == 3
 
@@ -163,6 +166,51 @@ def test_threads_that_start_at_once(chat: NoLogin, gives: str):
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda number: _write(shared if number % 2 else Client(chat.url, token="")), range(8)))
     assert len(set(chat.owners.values())) == 1
+
+
+def test_a_session_that_is_replaced_just_after_it_was_stored(chat: NoLogin, monkeypatch: pytest.MonkeyPatch):
+    """A client that is slow after it has stored its session uses the one that the server has given another client meanwhile."""
+    chat.gives = "hf-chat"
+    fast, slow = (Client(chat.url, token="") for _ in range(2))
+    edit = SecretsFile.edit
+
+    @contextmanager
+    def edit_slowly(file: SecretsFile, timeout: float) -> Iterator[dict[str, Any]]:
+        monkeypatch.setattr(SecretsFile, "edit", edit)
+        with edit(file, timeout) as entries:
+            yield entries
+        _write(fast)
+
+    monkeypatch.setattr(SecretsFile, "edit", edit_slowly)
+    _write(slow)
+    assert (len(chat.owners), len(set(chat.owners.values()))) == (2, 1)
+
+
+def test_a_thread_that_finds_a_new_session(chat: NoLogin, monkeypatch: pytest.MonkeyPatch):
+    """The first write of a client waits for a thread that has found a newer session, and does not use it yet."""
+    chat.gives = "hf-chat"
+    shared, other = (Client(chat.url, token="") for _ in range(2))
+    shared._session.credentials.use_session(begin=True)
+    _write(other)
+    changes, found, go = AnonymousSession.changes, threading.Event(), threading.Event()
+
+    def find_slowly(session: AnonymousSession) -> Any:
+        news = changes(session)
+        if not found.is_set():
+            found.set()
+            assert go.wait(PATIENCE)
+        return news
+
+    monkeypatch.setattr(AnonymousSession, "changes", find_slowly)
+    with ThreadPoolExecutor(2) as pool:
+        reading = pool.submit(_mine, shared)
+        assert found.wait(PATIENCE)
+        writing = pool.submit(_write, shared)
+        wait([writing], 0.5)
+        go.set()
+        reading.result(PATIENCE)
+        writing.result(PATIENCE)
+    assert (len(chat.owners), len(set(chat.owners.values()))) == (2, 1)
 
 
 @needs_fork

@@ -20,10 +20,12 @@ from hfclient.errors import (
     StreamConsumed,
     TransportTimeout,
 )
+from hfclient.events import Token
 from hfclient.transport import Cancellation, Clock, Retry
 from hfclient.transport import scope as scopes
 from tests.chat.recordings import recording
-from tests.chat.replay import JSONL, STARTED, ChatUI, lines, token, wait_until
+from tests.chat.replay import JSONL, STARTED, ChatUI, lines, token, too_late, wait_until
+from tests.clock import FakeTime
 from tests.server import PATIENCE, UNTIL_GONE, chunk, head, plain
 
 SHORT = 0.3
@@ -41,34 +43,36 @@ def check(error: TransportTimeout, seconds: float = SHORT) -> None:
     assert f"(hfclient.deadline({seconds:g}))" in str(error)
 
 
-def test_a_stream_keeps_the_deadline_after_its_block(ui: ChatUI, any_client: Client) -> None:
+def test_a_stream_keeps_the_deadline_after_its_block(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """A stream that was opened in the block raises at the deadline; the generation is stopped although the time is over."""
     ui.says(lines(STARTED), silent(STARTED, token("Hel")))
-    with hfclient.deadline(SHORT):
+    with hfclient.deadline(PATIENCE):
         stream = any_client.chat("Hi")
+    assert [next(stream), next(stream)][1] == Token("Hel")
+    clock.advance(PATIENCE - SHORT)
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
-    check(caught.value)
+    check(caught.value, PATIENCE)
     assert caught.value.partial is not None
     assert caught.value.partial.text == "Hel"
     wait_until(lambda: len(ui.stops) == 1)
 
 
-def test_two_calls_share_the_time(ui: ChatUI, any_client: Client) -> None:
+def test_two_calls_share_the_time(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """The second call has the rest of the time, whatever its own deadlines are; after it no call begins."""
     ui.says(recording("plain"))
-    ui.always("read", [UNTIL_GONE])
-    with hfclient.deadline(SHORT) as scope:
-        conversation = any_client.chat("Hi", timeouts=Timeouts(total=PATIENCE)).conversation
+    ui.always("read", too_late(clock))
+    with hfclient.deadline(PATIENCE) as scope:
+        conversation = any_client.chat("Hi", timeouts=Timeouts(total=2 * PATIENCE)).conversation
         with pytest.raises(TransportTimeout) as caught:
             conversation.messages()
-        check(caught.value)
+        check(caught.value, PATIENCE)
         assert scope.remaining() == 0
-        before = len(ui.requests)
+        before = ui.count("models")
         with pytest.raises(TransportTimeout) as caught:
             any_client.models.list(fresh=True)
-        check(caught.value)
-        assert len(ui.requests) == before
+        check(caught.value, PATIENCE)
+        assert ui.count("models") == before
     ui._always.clear()
     assert any_client.models.list(fresh=True)
 

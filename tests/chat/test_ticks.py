@@ -17,7 +17,8 @@ from hfclient.errors import Cancelled, InvalidInputError, StreamConsumed, Transp
 from hfclient.events import Token
 from tests.chat.recordings import recording
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, cut, final, lines, log_of, token, wait_until
-from tests.server import LAST_CHUNK, PATIENCE, UNTIL_GONE, Recorded, chunk, head, plain
+from tests.clock import FakeTime
+from tests.server import LAST_CHUNK, PATIENCE, SOON, UNTIL_GONE, Recorded, chunk, head, plain
 
 TICK = 0.02
 
@@ -134,7 +135,7 @@ def test_leaving_at_a_tick(ui: ChatUI, any_client: Client, leave: str) -> None:
             thread.join()
             with pytest.raises(Cancelled):
                 list(events)
-    assert time.monotonic() - started < 2 * chat_stream.STOP_BUDGET
+    assert time.monotonic() - started < SOON
     wait_until(lambda: ui.stops == [{"generationId": stream.generation_id, "seenContentLength": 8}])
     assert ui.client_gone.wait(PATIENCE)
     assert stream.partial.text == "Hello 😀"
@@ -167,15 +168,18 @@ def test_detaching_at_a_tick(ui: ChatUI, any_client: Client) -> None:
     assert ui.stops == []
 
 
-def test_an_event_that_came_after_the_tick_is_undelivered(ui: ChatUI, any_client: Client) -> None:
+def test_an_event_that_came_after_the_tick_is_undelivered(
+    ui: ChatUI, any_client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """An event that came while the loop handled a tick does not count as read when the loop then leaves."""
-    go = threading.Event()
-    answer = [*silent(STARTED, token("abc"))[:-1], go, chunk(lines(token("def"))), UNTIL_GONE]
+    monkeypatch.setattr(chat_stream, "STOP_BUDGET", PATIENCE)
+    go, sent = threading.Event(), threading.Event()
+    answer = [*silent(STARTED, token("abc"))[:-1], go, chunk(lines(token("def"))), lambda _: sent.set(), UNTIL_GONE]
     ui.says(lines(STARTED), answer)
     stream = any_client.chat("Hi")
     events = read_to_tick(stream)
     go.set()
-    wait_until(lambda: stream._puller is not None and not stream._puller.is_working)
+    assert sent.wait(PATIENCE)
     del events
     wait_until(lambda: [stop["seenContentLength"] for stop in ui.stops] == [3])
     assert stream.partial.text == "abcdef"
@@ -237,21 +241,31 @@ def test_keep_alives_are_not_events(ui: ChatUI, any_client: Client) -> None:
     """Ticks come on time although the server sends keep-alives all the time."""
     ui.says(lines(STARTED), kept_alive(ui, STARTED, token("abc"), text="abc"))
     stream = any_client.chat("Hi")
-    heard = []
-    for event in stream.ticks(0.1):
-        heard.append(event)
-        if heard.count(None) == 3:
-            break
-    assert heard[-3:] == [None] * 3
+    events = stream.ticks(0.1)
+    while type(next(events)) is not Token:
+        pass
+    assert [next(events) for _ in range(3)] == [None] * 3
+    del events
 
 
 @pytest.mark.parametrize("name", ["idle", "next_token", "total"])
-def test_deadlines_pass_in_spite_of_ticks(ui: ChatUI, any_client: Client, name: str) -> None:
+def test_deadlines_pass_in_spite_of_ticks(ui: ChatUI, any_client: Client, clock: FakeTime, name: str) -> None:
     """A deadline that is longer than the time between two ticks ends the stream as without ticks."""
-    ui.says(lines(STARTED), silent(STARTED, token("abc")))
+    read = threading.Event()
+
+    def time_passes(request: Recorded) -> Iterator[Any]:
+        yield read
+        for _ in range(3000):
+            yield 0.01
+            clock.advance(PATIENCE / 20)
+
+    ui.says(lines(STARTED), [*silent(STARTED, token("abc"))[:-1], time_passes, UNTIL_GONE])
     ui.always("log", [UNTIL_GONE])
-    limits = {"connect": PATIENCE, "first_token": PATIENCE, "idle": PATIENCE, "total": 2 * PATIENCE, name: 0.3}
+    limits: dict[str, Any] = {**dict.fromkeys(("first_token", "next_token", "idle", "total")), name: PATIENCE}
     stream = any_client.chat("Hi", timeouts=Timeouts(**limits))
+    while type(next(stream)) is not Token:
+        pass
+    read.set()
     heard: list[Any] = []
     if name == "idle":  # the connection is dead, so it resumes
         for event in stream.ticks(TICK):
@@ -261,21 +275,22 @@ def test_deadlines_pass_in_spite_of_ticks(ui: ChatUI, any_client: Client, name: 
     else:
         with pytest.raises(TransportTimeout) as caught:
             heard.extend(stream.ticks(TICK))
-        assert (caught.value.deadline, caught.value.seconds) == (name, 0.3)
+        assert (caught.value.deadline, caught.value.seconds) == (name, PATIENCE)
         assert caught.value.partial is not None
         assert caught.value.partial.text == "abc"
     stream.close()
 
 
-def test_the_time_of_the_loop_is_not_silence(ui: ChatUI, any_client: Client) -> None:
+def test_the_time_of_the_loop_is_not_silence(ui: ChatUI, any_client: Client, clock: FakeTime) -> None:
     """A loop that takes longer than all deadlines for its work at a tick, while bytes arrive, reads on."""
-    came = threading.Event()
-    answer = [*silent(STARTED, token("a"))[:-1], came, chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK]
-    ui.says(lines(STARTED), answer)
-    stream = any_client.chat("Hi", timeouts=Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=0.4, next_token=0.5))
+    go, sent = threading.Event(), threading.Event()
+    rest = [chunk(lines(token("b"), final("ab"), FINISHED)), LAST_CHUNK, lambda _: sent.set()]
+    ui.says(lines(STARTED), [*silent(STARTED, token("a"))[:-1], go, *rest])
+    stream = any_client.chat("Hi", timeouts=Timeouts(**dict.fromkeys(("connect", "first_token", "idle", "next_token"), PATIENCE)))
     events = read_to_tick(stream)
-    came.set()
-    time.sleep(0.8)
+    go.set()
+    assert sent.wait(PATIENCE)
+    clock.advance(2 * PATIENCE)
     assert [event.text for event in events if isinstance(event, Token)] == ["b"]
     assert ui.count("log") == 0
 

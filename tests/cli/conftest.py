@@ -74,10 +74,13 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT), **more}
 
 
-def start(*arguments: str, env: dict[str, str] | None = None, **options: Any) -> subprocess.Popen[bytes]:
-    """Start the command in its own process."""
+def start(
+    *arguments: str, env: dict[str, str] | None = None, code: str | None = None, **options: Any
+) -> subprocess.Popen[bytes]:
+    """Start the command, or *code* instead, in its own process."""
     given = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
-    return subprocess.Popen([sys.executable, "-m", "hfclient", *arguments], env=env or environment(), **given)
+    what = ["-m", "hfclient"] if code is None else ["-c", code]
+    return subprocess.Popen([sys.executable, *what, *arguments], env=env or environment(), **given)
 
 
 @pytest.fixture
@@ -96,12 +99,13 @@ def command(capfd: pytest.CaptureFixture[str]) -> Any:
 class Terminal:
     """A process behind a pseudo-terminal."""
 
-    def __init__(self, *arguments: str, **env: str) -> None:
+    def __init__(self, *arguments: str, code: str | None = None, **env: str) -> None:
         import pty
 
         self._master, slave = pty.openpty()
         self.process = start(
             *arguments,
+            code=code,
             env=environment(**{"TERM": "xterm", **env}),
             stdin=slave,
             stdout=slave,
@@ -127,6 +131,10 @@ class Terminal:
             pass
         return self.process.wait(PATIENCE), self.shown.replace("\r\n", "\n")
 
+    def type(self, text: str) -> None:
+        """Write to the terminal as a keyboard does."""
+        os.write(self._master, text.encode())
+
     def interrupt(self) -> None:
         self.process.send_signal(signal.SIGINT)
 
@@ -150,8 +158,8 @@ def terminal() -> Iterator[Any]:
     """Start the command behind a terminal; see `Terminal`."""
     opened: list[Terminal] = []
 
-    def open_terminal(*arguments: str, **env: str) -> Terminal:
-        opened.append(Terminal(*arguments, **env))
+    def open_terminal(*arguments: str, **options: Any) -> Terminal:
+        opened.append(Terminal(*arguments, **options))
         return opened[-1]
 
     yield open_terminal

@@ -9,10 +9,11 @@ import subprocess
 import sys
 from typing import Any
 
+import click
 import pytest
 
 import hfclient
-from hfclient.cli.app import app
+from hfclient.cli.app import COMMANDS, app
 from tests.cli.conftest import ROOT, environment, start
 from tests.docs.scripted import ScriptedModel
 from tests.server import PATIENCE, Server, plain
@@ -31,7 +32,7 @@ def test_models_as_a_table(chat_ui: Server, command: Any) -> None:
     """One line per model, with its abilities."""
     code, out, err = command("models", "--url", chat_ui.url)
     assert (code, err) == (0, "")
-    assert out == ("MODEL    ABILITIES     DESCRIPTION\norg/one  images,tools  The first model\norg/two  reasoning\n")
+    assert out == ("MODEL    ABILITIES     DESCRIPTION\norg/one  images,tools  The first model\norg/two  reasoning     -\n")
 
 
 def test_models_as_json(chat_ui: Server, command: Any) -> None:
@@ -113,6 +114,64 @@ def test_without_click(tmp_path: Any) -> None:
 
 def test_no_secret_is_an_option() -> None:
     """There is no option for a secret: other users of a machine can see the arguments of a process."""
-    options = {option for one in app.commands.values() for parameter in one.params for option in parameter.opts}
+    commands = [command for name in COMMANDS if (command := app.get_command(click.Context(app), name))]
+    options = {option for one in commands for parameter in one.params for option in parameter.opts}
     assert {"--model", "--url", "--upstream", "--from-browser"} <= options
+    options -= {"--tokens", "--max-tokens"}  # amounts
     assert not [option for option in options for word in ("token", "key", "cookie", "password") if word in option]
+
+
+def test_the_table_of_commands() -> None:
+    """The help of the whole command shows the first sentence of each command's own help."""
+    for name, entry in COMMANDS.items():
+        command = app.get_command(click.Context(app), name)
+        assert command is not None
+        assert entry.summary == command.get_short_help_str(1000)
+
+
+def test_the_nearest_command(command: Any) -> None:
+    """For a typo in the command's name the error names the nearest one."""
+    assert command("caht", "Hi")[::2] == (
+        2,
+        "hfclient: No such command 'caht'. Did you mean 'chat'? (see hfclient --help)\n",
+    )
+    assert command("xyzzy")[0] == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "doctor"),
+    [
+        (["--url", "http://127.0.0.1:9"], "hfclient doctor --url http://127.0.0.1:9"),
+        (["--url=http://127.0.0.1:9"], "hfclient doctor --url http://127.0.0.1:9"),
+        (["--url", "http://ann:secret@127.0.0.1:9"], "hfclient doctor"),
+        (
+            ["--inference-url", "http://127.0.0.1:9/v1", "-m", "m"],
+            "hfclient doctor --inference-url http://127.0.0.1:9/v1",
+        ),
+    ],
+)
+def test_an_error_names_the_doctor(command: Any, options: list[str], doctor: str) -> None:
+    """An error of the connection names the command that checks the same server, without a password."""
+    code, _, err = command("chat", *options, "Hi")
+    assert code == 1
+    assert err.endswith(f"; for the cause, run: {doctor}\n")
+
+
+@pytest.mark.parametrize(("raised", "code"), [(KeyboardInterrupt(), 130), (SystemExit(143), 143), (ValueError(), None)])
+def test_a_signal_while_modules_are_imported(
+    raised: BaseException, code: int | None, command: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python before 3.12 wraps what a handler raises while a class is made; the exit code is that of the signal."""
+
+    def invoke(*values: Any) -> None:
+        try:
+            raise raised
+        except BaseException as error:
+            raise RuntimeError("Error calling __set_name__") from error
+
+    monkeypatch.setattr(app, "invoke", invoke)
+    if code is None:
+        with pytest.raises(RuntimeError):
+            command("models")
+    else:
+        assert command("models") == (code, "", "")

@@ -7,14 +7,13 @@ import json
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.cli.conftest import CONVERSATION, STOP, answer, environment, line, says, start, token, unending
-from tests.server import PATIENCE, RST, Server, chunk, chunked, head, json_answer, plain
+from tests.server import LONG, PATIENCE, RST, Server, chunk, chunked, head, json_answer, plain
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals and terminals")
 
@@ -130,7 +129,7 @@ def test_error_in_the_stream(chat_ui: Server, command: Any) -> None:
     says(chat_ui, chunked(token("Half"), failure))
     code, out, err = command("chat", "--url", chat_ui.url, "Hi")
     assert (code, out) == (1, "Half\n")
-    assert err == "hfclient: 402 pay up\n"
+    assert err == "hfclient: the generation failed: 402 pay up\n"
 
 
 def test_a_broken_connection_is_an_error(chat_ui: Server, command: Any) -> None:
@@ -152,7 +151,7 @@ def test_ctrl_c_stops_the_generation(chat_ui: Server) -> None:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"Half"
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=LONG)
     assert (process.returncode, out, err) == (130, b"\n", b"")
     assert chat_ui.last.path == STOP
     assert chat_ui.last.json()["seenContentLength"] == 4
@@ -166,7 +165,7 @@ def test_sigterm_stops_the_generation_too(chat_ui: Server) -> None:
         assert process.stdout is not None
         assert process.stdout.read(4) == b"Half"
         process.terminate()
-        process.communicate(timeout=PATIENCE)
+        process.communicate(timeout=LONG)
     assert process.returncode == 128 + signal.SIGTERM
     assert chat_ui.last.path == STOP
 
@@ -204,7 +203,7 @@ def test_locale_without_unicode(chat_ui: Server) -> None:
     says(chat_ui, answer(token("caf\u00e9 \ud83d"), token("."), text="caf\u00e9 \ud83d."))
     env = environment(LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0")
     with start("chat", "--url", chat_ui.url, "Hi", env=env) as process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=LONG)
     assert (process.returncode, err) == (0, b"")
     assert out.startswith(b"caf")
     assert out.endswith(b".\n")
@@ -212,7 +211,7 @@ def test_locale_without_unicode(chat_ui: Server) -> None:
 
 @posix
 def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
-    """At a terminal reasoning is dimmed and separate from the answer; tools and the title are printed as notes."""
+    """With --raw reasoning is dimmed and separate from the answer; tools and the title are printed as notes."""
     says(
         chat_ui,
         answer(
@@ -223,7 +222,7 @@ def test_terminal_shows_more(chat_ui: Server, terminal: Any) -> None:
             token("world!"),
         ),
     )
-    code, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
+    code, shown = terminal("chat", "--raw", "--url", chat_ui.url, "Hi").finish()
     assert code == 0
     assert shown == (
         "\x1b[2mhm\x1b[0m\n\nHello\n\x1b[2m[tool: echo]\x1b[0m\nworld!\n\x1b[2m[title: Greetings]\x1b[0m\n"
@@ -235,16 +234,27 @@ def test_escape_sequences_do_not_reach_a_terminal(chat_ui: Server, terminal: Any
     """Control characters of an answer or an error are removed before they reach a terminal."""
     failure = line(type="status", status="error", message="\x1b[2Jgone")
     says(chat_ui, chunked(token("a\x1b]0;x\x07b"), token("\rc\n"), failure))
-    code, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
-    assert (code, shown) == (1, "a]0;xbc\nhfclient: \\x1b[2Jgone\n")
+    code, shown = terminal("chat", "--raw", "--url", chat_ui.url, "Hi").finish()
+    assert (code, shown) == (1, "a]0;xbc\nhfclient: the generation failed: \\x1b[2Jgone\n")
 
 
 @posix
-def test_ctrl_c_at_a_terminal_ends_the_line(chat_ui: Server, terminal: Any) -> None:
-    """After Ctrl-C the shell's prompt begins on a new line, even if nothing was printed yet."""
-    says(chat_ui, unending(line(type="status", status="started")))
+@pytest.mark.parametrize("steps", [unending(line(type="status", status="started")), [PATIENCE * 2]], ids=["begun", "silent"])
+def test_ctrl_c_at_a_terminal_ends_the_line(chat_ui: Server, terminal: Any, steps: Any) -> None:
+    """After Ctrl-C the shell's prompt begins on a new line, even if nothing was printed yet, or the server has not answered."""
+    says(chat_ui, steps)
     shell = terminal("chat", "--url", chat_ui.url, "Hi")
     chat_ui.wait_for(3)
-    time.sleep(1)  # the request has arrived; the command has to be reading the answer
     shell.interrupt()
-    assert shell.finish() == (130, "\n")
+    code, shown = shell.finish()
+    assert code == 130
+    assert shown.endswith("\n")
+
+
+def test_an_answer_that_was_stopped_on_the_server(chat_ui: Server, command: Any) -> None:
+    """A script learns from the exit code that the text in its pipe is not the whole answer."""
+    ending = line(type="finalAnswer", text="Half an", interrupted=True) + line(type="status", status="finished")
+    says(chat_ui, chunked(token("Half an"), ending, headers=["Content-Type: application/jsonl"]))
+    code, out, err = command("chat", "--url", chat_ui.url, "Hi")
+    assert (code, out) == (1, "Half an\n")
+    assert err == "hfclient: the answer is not complete: it was stopped on the server\n"

@@ -13,12 +13,13 @@ import pytest
 
 from hfclient.cli.completion import VARIABLE
 from tests.cli.conftest import environment
-from tests.server import Server, json_answer, plain
+from tests.server import PATIENCE, Server, json_answer, plain
 
 
 @pytest.fixture
-def models(server: Server) -> Server:
-    """A chat-ui whose models have unusual names."""
+def models(server: Server, monkeypatch: pytest.MonkeyPatch) -> Server:
+    """A chat-ui whose models have unusual names, and that is waited for."""
+    monkeypatch.setattr("hfclient.cli.completion._WAIT", PATIENCE)
     names = ["org/alpha-one", "org/beta", "llama3:8b", "$(touch x)", "a b", "`id`", "*", "x;y", "\x1b[2Jz"]
     server.on("*", json_answer({"json": [{"id": name, "name": name, "displayName": "A\x1b[2J\nb"} for name in names]}))
     return server
@@ -56,6 +57,20 @@ def test_completions(models: Server, command: Any, monkeypatch: pytest.MonkeyPat
     assert joined == (["org/alpha-one"] if shell == "bash" else ["--model=org/alpha-one"])
     monkeypatch.setenv("HFCLIENT_BASE_URL", models.url)
     assert set(asked("hfclient chat --model ")) == {"org/alpha-one", "org/beta", "llama3:8b"}
+
+
+def test_templates_and_files(command: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Names of saved templates complete; where none fits, and for a schema, the shell completes names of files."""
+    monkeypatch.setenv("HFCLIENT_HOME", str(tmp_path))
+    assert _answers(command, monkeypatch, "bash", "hfclient chat -t tr") == ["tr"]
+    (tmp_path / "templates").mkdir()
+    for name in ("translate.txt", "review.md", "a b.txt"):
+        (tmp_path / "templates" / name).write_text("x")
+    assert _answers(command, monkeypatch, "bash", "hfclient chat -t tr") == ["translate"]
+    assert _answers(command, monkeypatch, "bash", "hfclient chat -t ") == ["review", "translate"]
+    monkeypatch.setenv("_HFCLIENT_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_LINE", "hfclient chat --schema ci")
+    assert command()[1].startswith("file,")
 
 
 def test_a_server_that_does_not_answer(server: Server, command: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.cli.conftest import CONVERSATION, answer, environment, line, says, start, token
-from tests.server import PATIENCE, Server, json_answer, plain
+from tests.server import LONG, PATIENCE, Server, json_answer, plain
 
 posix = pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes and terminals")
 EVIL = "A\x1b]0;pwned\x07B\x1b[2J\x1b]52;c;cm0=\x07\x9b31m\u202eC\u2066\bD\x7f\u200b\r"
@@ -121,7 +122,9 @@ def test_a_pipe_that_stays_open(chat_ui: Server) -> None:
 
 
 @posix
-@pytest.mark.parametrize("options", [[], ["--no-stream"], ["--json"], ["--no-stream", "--json"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "options", [[], ["--raw"], ["--no-stream"], ["--no-reasoning"], ["--json"], ["--no-stream", "--json"]], ids=" ".join
+)
 def test_terminals(chat_ui: Server, terminal: Any, options: list[str]) -> None:
     """With no option can an answer, its reasoning, tools, sources, files or title send control characters to a terminal."""
     says(
@@ -146,6 +149,8 @@ def test_terminals(chat_ui: Server, terminal: Any, options: list[str]) -> None:
 
 
 def _unseen(text: str) -> set[str]:
+    # The renderer's own: wrapping off and on, erasing, moving up, the start of the line.
+    text = re.sub(r"\x1b\[(?:\?7[lh]|[KJ]|\d+A)|\r", "", text)
     return {ch for ch in text if unicodedata.category(ch) in ("Cc", "Cf") and ch not in "\n\t"}
 
 
@@ -157,7 +162,7 @@ def test_other_commands(chat_ui: Server, terminal: Any) -> None:
     user = {"id": "u", "username": f"ann{EVIL}\nLogged in as root"}
     chat_ui.on("/api/v2/user", json_answer({"json": user}))
     for arguments in (["models"], ["models", "--json"], ["whoami"], ["whoami", "--json"]):
-        _, shown = terminal(*arguments, "--url", chat_ui.url).finish()
+        _, shown = terminal(*arguments, "--url", chat_ui.url, NO_COLOR="1").finish()
         assert "A" in shown
         assert "\nLogged in" not in shown
         assert _unseen(shown) == set()
@@ -185,7 +190,7 @@ def test_locales(chat_ui: Server, encoding: str, options: list[str]) -> None:
     """Characters that the locale cannot encode are replaced, and the command succeeds."""
     says(chat_ui, answer(token("a é 日 \U0001f600"), text="a é 日 \U0001f600"))
     with start("chat", "--url", chat_ui.url, *options, "Hi", env=environment(PYTHONIOENCODING=encoding)) as process:
-        out, err = process.communicate(timeout=PATIENCE)
+        out, err = process.communicate(timeout=LONG)
     assert (process.returncode, err) == (0, b"")
     if options != ["--json"]:
         assert out.decode(encoding).rstrip() == "a é 日 \U0001f600".encode(encoding, "replace").decode(encoding)
@@ -215,7 +220,7 @@ def test_a_full_disk(chat_ui: Server, words: list[str]) -> None:
     with Path("/dev/full").open("wb") as full:
         options = ["--url", chat_ui.url] if words[0] in ("models", "chat") else []
         with start(*words, *options, stdout=full) as process:
-            _, err = process.communicate(timeout=PATIENCE * 2)
+            _, err = process.communicate(timeout=LONG)
     assert process.returncode == 1
     assert err == b"hfclient: the output cannot be written: No space left on device\n"
 
@@ -224,7 +229,10 @@ def test_a_full_disk(chat_ui: Server, words: list[str]) -> None:
 def test_no_colour(chat_ui: Server, terminal: Any) -> None:
     """Reasoning is dimmed on a terminal, except with NO_COLOR or a dumb terminal."""
     says(chat_ui, answer(token("<think>hm"), token("</think>Hello"), text="<think>hm</think>Hello"))
-    _, shown = terminal("chat", "--url", chat_ui.url, "Hi").finish()
-    assert "\x1b[2mhm" in shown
-    for more in ({"NO_COLOR": "1"}, {"TERM": "dumb"}):
-        assert terminal("chat", "--url", chat_ui.url, "Hi", **more).finish() == (0, "hm\n\nHello\n")
+    for raw in ([], ["--raw"]):
+        _, shown = terminal("chat", *raw, "--url", chat_ui.url, "Hi").finish()
+        assert "\x1b[2mhm" in shown
+    for arguments, more in ((["--raw"], {"NO_COLOR": "1"}), ([], {"TERM": "dumb"})):
+        assert terminal("chat", *arguments, "--url", chat_ui.url, "Hi", **more).finish() == (0, "hm\n\nHello\n")
+    _, shown = terminal("chat", "--url", chat_ui.url, "Hi", NO_COLOR="1").finish()
+    assert not re.search(r"\x1b\[[\d;]*m", shown)

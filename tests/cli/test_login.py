@@ -13,7 +13,7 @@ import pytest
 from hfclient.credentials import AnonymousSession, LoginStore, SavedLogin, Secret
 from tests.chat.login_server import ANN, LoginServer
 from tests.cli.conftest import start
-from tests.server import PATIENCE, RST, Recorded, Server, json_answer, plain
+from tests.server import LONG, RST, Recorded, Server, json_answer, plain
 
 HEADER = "Cookie: hf-chat=s1; token=t1; _ga=GA1.2"
 EXPORT = [
@@ -43,7 +43,7 @@ def _saved(chat: LoginServer) -> dict[str, str] | None:
 def _piped(text: str, *arguments: str) -> tuple[int, str, str]:
     """Run a command with *text* on its standard input."""
     process = start(*arguments, stdin=subprocess.PIPE)
-    out, err = process.communicate(text.encode(), timeout=PATIENCE * 3)
+    out, err = process.communicate(text.encode(), timeout=LONG)
     return process.returncode, out.decode(), err.decode()
 
 
@@ -206,7 +206,7 @@ def test_login_interrupted(chat: LoginServer, terminal: Any) -> None:
 
 def test_prompt_for_the_second_cookie(monkeypatch: pytest.MonkeyPatch) -> None:
     """On HuggingChat a bare value is one of two cookies."""
-    from hfclient.cli import login
+    from hfclient.cli.commands import login
 
     answers = iter(["76197df2-4d6b-47c1-adc4-d8b0638cd088", "second"])
     monkeypatch.setattr("getpass.getpass", lambda prompt: next(answers))

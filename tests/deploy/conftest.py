@@ -35,5 +35,6 @@ def chromium() -> Iterator[Any]:
 def page(chromium: Any) -> Iterator[Any]:
     """A page of a new user, who has no cookies: Playwright's ``Page``."""
     context = chromium.new_context()
+    context.set_default_timeout(services.STARTING * 1000)
     yield context.new_page()
     context.close()

@@ -64,7 +64,7 @@ def source_for(prompt: str) -> Any:
     if how == "break":
         source.say(errors.GenerationError("http://10.0.0.1 broke", status_code=402))
     if how == "slow":
-        threading.Timer(2.0, lambda: (source.say(events.Token("late")), source.end())).start()
+        threading.Timer(4.0, lambda: (source.say(events.Token("late")), source.end())).start()
     if how == "stopped":
         source.say(events.FinalAnswer("half", interrupted=True))
         source.end()
@@ -125,7 +125,7 @@ def ui_messages() -> Response:
         return Response(body, body.status, body.headers)  # type: ignore[arg-type]
     prompt = f"{asked.prompt} {len(asked.files)}" if asked.files else asked.prompt
     form = functools.partial(UIMessageStream, file_url=lambda file: f"/files/{file.sha}", message_id="from-server")
-    body = sse(lambda: source_for(prompt), format=form, wait=0.2, heartbeat=0.2)
+    body = sse(lambda: source_for(prompt), format=form, wait=20, heartbeat=0.2)
     return Response(body, body.status, body.headers)  # type: ignore[arg-type]
 
 
@@ -143,5 +143,5 @@ def completions() -> Response:
 
         return jsonify(chat_completion(Reply(text="Hi", tool_calls=(CALL,), usage=events.Usage(1, 2, 3)), model=asked.model))
     form = functools.partial(ChatCompletionChunks, asked.model, include_usage=asked.include_usage)
-    body = sse(lambda: source_for(prompt), format=form, wait=0.2, heartbeat=0.2)
+    body = sse(lambda: source_for(prompt), format=form, wait=20, heartbeat=0.2)
     return Response(body, body.status, body.headers)  # type: ignore[arg-type]

@@ -18,6 +18,7 @@ from typing import Any
 from tests.chat.replay import wait_until
 from tests.processes.helpers import ROOT, environment
 from tests.server import PATIENCE
+from tests.services import STARTING
 
 __all__ = ["KINDS", "Browser", "Gunicorn"]
 
@@ -73,7 +74,7 @@ class Gunicorn:
 
     def __enter__(self) -> Gunicorn:
         try:
-            wait_until(lambda: len(self.workers) == self._workers or self.process.poll() is not None)
+            wait_until(lambda: len(self.workers) == self._workers or self.process.poll() is not None, STARTING)
             self.port = int(re.findall(r"Listening at: http://127\.0\.0\.1:(\d+)", self.said)[0])
         except BaseException:
             self.__exit__()

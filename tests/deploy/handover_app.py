@@ -15,14 +15,18 @@ relay = Relay(RedisStore(os.environ.get("STORE", "redis://127.0.0.1:1")), lease=
 
 
 async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable[..., Any]) -> None:
-    """Start a run at /start, and follow one at /<id>."""
+    """Start a run at /start, and follow one at /<id>. The header ``worker`` says which process answers, also at /worker."""
     if scope["type"] != "http":
         return
-    start = {"type": "http.response.start", "status": 200, "headers": []}
+    start: dict[str, Any] = {"type": "http.response.start", "status": 200, "headers": [(b"worker", str(os.getpid()).encode())]}
     if scope["path"] == "/start":
         run = await asyncio.to_thread(relay.start, "key", lambda: client.chat("hold on"))
         await send(start)
         await send({"type": "http.response.body", "body": run.id.encode()})
+        return
+    if scope["path"] == "/worker":
+        await send({**start, "headers": [*start["headers"], (b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
         return
     body = sse(await asyncio.to_thread(relay.follow, scope["path"][1:]))
     await send(start)
@@ -32,4 +36,4 @@ async def app(scope: dict[str, Any], receive: Callable[..., Any], send: Callable
 
 
 if "STORE" in os.environ:
-    relay.close_on_sigterm(0.2)
+    relay.close_on_sigterm(0.6)  # longer than uvicorn needs without connections

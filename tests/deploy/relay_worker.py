@@ -16,6 +16,7 @@ from typing import Any
 from tests.chat.replay import wait_until
 from tests.processes.helpers import ROOT, environment
 from tests.server import PATIENCE
+from tests.services import STARTING
 
 __all__ = ["Followed", "Worker"]
 
@@ -98,7 +99,7 @@ class Worker:
         assert self.process.stdin is not None
         self.process.stdin.write(json.dumps({"do": do, **arguments}) + "\n")
         self.process.stdin.flush()
-        return self._replies.get(timeout=PATIENCE)
+        return self._replies.get(timeout=STARTING)  # the first reply comes when the process has started
 
     def start(self, prompt: str, key: str = "thread", **arguments: Any) -> str:
         """Start a run and return its id."""
@@ -140,7 +141,9 @@ def _main(redis_url: str, chat_url: str, options: dict[str, Any]) -> None:
     from hfclient import Client
     from hfclient.events import to_dict
     from hfclient.web import RedisStore, Relay
+    from hfclient.web.relay import shutdown
 
+    shutdown._FLUSH = PATIENCE  # a slow process hands its runs over, too
     client = Client(chat_url, token="", cookies={"hf-chat": "c"})
     printing = threading.Lock()
 

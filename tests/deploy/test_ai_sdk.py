@@ -73,7 +73,7 @@ def _parts(answer: dict[str, Any], kind: str) -> list[dict[str, Any]]:
 
 
 def _left(url: str) -> int:
-    with urllib.request.urlopen(f"{url}/left", timeout=10) as response:
+    with urllib.request.urlopen(f"{url}/left", timeout=60) as response:
         return int(response.read())
 
 
@@ -149,7 +149,7 @@ def test_a_page_that_is_loaded_again(send: Send, url: str, upstream: PromptedCha
     upstream.go.clear()
 
     def resumed() -> bool:
-        with urllib.request.urlopen(f"{url}/resumed", timeout=10) as response:
+        with urllib.request.urlopen(f"{url}/resumed", timeout=60) as response:
             return int(response.read()) == 1
 
     def finish() -> None:

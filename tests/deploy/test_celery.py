@@ -21,9 +21,10 @@ pytest.importorskip("celery")
 pytest.importorskip("redis")
 
 from tests.chat.replay import FINISHED, STARTED, final, form_data, log_of, token, wait_until
+from tests.deploy.redis_servers import expire_lease
 from tests.processes.helpers import ROOT, PromptedChatUI, environment, text_for
 from tests.server import PATIENCE
-from tests.services import RedisServer, free_port
+from tests.services import STARTING, RedisServer, free_port
 
 
 @contextlib.contextmanager
@@ -50,15 +51,15 @@ class Site:
     """The example: its servers, and a browser's requests."""
 
     def __init__(self, chat: PromptedChatUI, folder: Path, stack: contextlib.ExitStack, redis: RedisServer) -> None:
-        self.chat, self.port, self.log, self._stack = chat, free_port(), folder / "log", stack
+        self.chat, self.redis, self.port, self.log, self._stack = chat, redis, free_port(), folder / "log", stack
         self._variables = {
-            "REDIS_URL": redis.url, "LEASE": "1.5", "HFCLIENT_BASE_URL": chat.url, "HFCLIENT_COOKIE": "hf-chat=c", "HF_TOKEN": "",
+            "REDIS_URL": redis.url, "LEASE": "100", "HFCLIENT_BASE_URL": chat.url, "HFCLIENT_COOKIE": "hf-chat=c", "HF_TOKEN": "",
         }  # fmt: skip
         self.worker = self.start_worker()
         bind = f"127.0.0.1:{self.port}"
         web = ("gunicorn", "--bind", bind, "--worker-class", "gthread", "--threads", "8", "--workers", "2", "web:app")
         stack.enter_context(process(*web, log=self.log, **self._variables))
-        wait_until(lambda: self._is_up() and b" ready." in self.log.read_bytes())
+        wait_until(lambda: self._is_up() and b" ready." in self.log.read_bytes(), STARTING)
 
     def start_worker(self) -> subprocess.Popen[bytes]:
         """Start a Celery worker with two processes."""
@@ -177,6 +178,7 @@ def test_a_killed_celery_worker(site: Site) -> None:
         answer.log = log_of(STARTED, *map(token, words), final(text_for("hold e")), FINISHED)
     os.killpg(site.worker.pid, signal.SIGKILL)
     site.worker.wait()
+    expire_lease(site.redis.url)
     live.wait()
     assert (live.text, live.end, live.problem) == (text_for("hold e"), {"status": "completed"}, None)
     assert [int(number.rpartition(":")[2]) for number in live.ids] == [*range(1, len(live.ids) + 1)]

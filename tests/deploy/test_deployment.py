@@ -18,6 +18,7 @@ import pytest
 
 from tests.chat.replay import FINISHED, STARTED, final, log_of, token, wait_until
 from tests.deploy.gunicorn import Browser, Gunicorn
+from tests.deploy.redis_servers import expire_lease
 from tests.processes.helpers import PromptedChatUI, text_for
 from tests.services import Nginx, RedisServer
 
@@ -33,7 +34,7 @@ from hfclient.web.flask import HFClient
 
 app = Flask(__name__)
 app.config.from_prefixed_env()
-app.config["HFCLIENT_RELAY"] = {"store": os.environ["STORE"], "lease": 2}
+app.config["HFCLIENT_RELAY"] = {"store": os.environ["STORE"], "lease": 100}
 hf = HFClient(app)
 
 @app.post("/ask")
@@ -122,7 +123,7 @@ class Site(Gunicorn):
     def read(self, run: str) -> str:
         """Return the text of a run as a browser gets it: it follows again from the last event when its connection ends early."""
         text, after, ended = "", None, False
-        for _ in range(100):
+        for _ in range(300):
             try:
                 with self.follow(run, after) as browser:
                     for event_id, name, data in events(browser):
@@ -164,7 +165,7 @@ def site(request: pytest.FixtureRequest, ui: PromptedChatUI, redis_server: Redis
     if request.param == "gevent":
         pytest.importorskip("gevent", reason="gevent has no wheel for this Python")
     threads = ("--threads", "250") if request.param == "gthread" else ()
-    with Site(request.param, ui, redis_server, tmp_path, "--graceful-timeout", "5", *threads) as running:
+    with Site(request.param, ui, redis_server, tmp_path, "--graceful-timeout", "60", *threads) as running:
         yield running
 
 
@@ -208,7 +209,7 @@ def test_a_deploy_in_mid_answer(site: Site, ui: PromptedChatUI) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM], ids=["killed", "terminated"])
-def test_a_worker_dies_in_mid_answer(site: Site, ui: PromptedChatUI, number: int) -> None:
+def test_a_worker_dies_in_mid_answer(site: Site, ui: PromptedChatUI, redis_server: RedisServer, number: int) -> None:
     """The worker that generates is killed: another one continues the run, and each browser gets the whole text of one prompt."""
     run = site.start("hold d")
     with site.follow(run) as first:
@@ -218,6 +219,8 @@ def test_a_worker_dies_in_mid_answer(site: Site, ui: PromptedChatUI, number: int
     with ThreadPoolExecutor(4) as pool:
         texts = [pool.submit(site.read, run) for _ in range(4)]
         os.kill(int(site.answered_by(quote("hold d"))), number)
+        if number == signal.SIGKILL:
+            expire_lease(redis_server.url)
         assert [text.result() for text in texts] == [text_for("hold d")] * 4
     assert ui.count("send") == 1
     assert ui.stops == []

@@ -21,7 +21,7 @@ from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, to
 from tests.local.upstream import Fail, ScriptedUpstream
 from tests.processes.helpers import ROOT, environment
 from tests.server import LAST_CHUNK, PATIENCE, Recorded, chunk, head
-from tests.services import PostgreSQL, RedisServer, free_port
+from tests.services import STARTING, PostgreSQL, RedisServer, free_port
 
 pytest.importorskip("django")
 pytest.importorskip("playwright")
@@ -37,6 +37,7 @@ for name in ("ann", "bob"):
     if not get_user_model().objects.filter(username=name).exists():
         get_user_model().objects.create_user(name, password=name)
 """
+pytestmark = pytest.mark.timeout(240)  # Django, a browser and their servers start
 SERVERS = {
     "gthread": ["gunicorn", "--worker-class", "gthread", "--threads", "16", "--graceful-timeout", "2", "config.wsgi"],
     "gevent": ["gunicorn", "--worker-class", "gevent", "--graceful-timeout", "2", "config.wsgi"],
@@ -74,12 +75,12 @@ class Site:
         self.command = [sys.executable, "-m", *SERVERS[kind], *address, *own, "--workers", str(workers)]
 
     def __enter__(self) -> Site:
-        subprocess.run([sys.executable, "-c", PREPARE], cwd=EXAMPLE, env=self.variables, check=True, timeout=PATIENCE)
+        subprocess.run([sys.executable, "-c", PREPARE], cwd=EXAMPLE, env=self.variables, check=True, timeout=STARTING)
         with (self.folder / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 self.command, cwd=EXAMPLE, env=self.variables, stdout=log, stderr=log, start_new_session=True
             )
-        wait_until(lambda: "Booting worker" in self.log or "startup complete" in self.log or self.process.poll() is not None)
+        wait_until(lambda: "Booting worker" in self.log or "startup complete" in self.log or self.process.poll() is not None, STARTING)
         assert self.process.poll() is None, self.log
         return self
 
@@ -108,6 +109,7 @@ class User:
     def __init__(self, chromium: Any, site: Site, name: str) -> None:
         self.site = site
         self.context = chromium.new_context()
+        self.context.set_default_timeout(STARTING * 1000)
         self.page = self.context.new_page()
         self.page.goto(f"{site.url}/login/")
         self.page.fill("[name=username]", name)
@@ -424,7 +426,6 @@ def test_a_question_of_a_tool(chromium: Any, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("number", ["SIGKILL", "SIGTERM", "SIGHUP"])
-@pytest.mark.timeout(200)
 def test_an_answer_survives_its_worker(
     number: str, chromium: Any, redis_server: RedisServer, upstream: ScriptedUpstream, chat_url: str, tmp_path: Path
 ) -> None:
@@ -442,12 +443,8 @@ def test_an_answer_survives_its_worker(
             for worker in old:
                 os.kill(worker, signal.Signals[number])
         # After SIGTERM a worker answers its open requests first, and gunicorn ends it when it is silent for 30 seconds.
-        for _ in range(5):
-            with contextlib.suppress(AssertionError):
-                wait_until(lambda: len(site.workers) == 4)
-                break
+        wait_until(lambda: len(site.workers) == 4, 150)
         gate.set()
-        ann.page.set_default_timeout(90_000)
         ann.wait_for_text("word39")
         ann.wait_for_end()
         assert ann.answer().strip() == TEXT

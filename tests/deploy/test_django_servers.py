@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -41,8 +40,6 @@ SERVERS: dict[str, list[str]] = {
     "waitress": ["-m", "waitress", "--listen", "127.0.0.1:0", "--threads", "16", "--call", "django.core.wsgi:get_wsgi_application"],
     "asgi workers": [*GUNICORN, "--worker-class", "asgi", "django.core.asgi:get_asgi_application()"],
 }
-SILENT = 8.0
-"""Seconds after which a test takes an answer as not left: heartbeat, one more second, and a busy machine."""
 
 
 class Site:
@@ -73,7 +70,7 @@ class Site:
     def __enter__(self) -> Site:
         running = re.compile(r"(?:Listening at: http|running on http|Serving on http|server at http)://127\.0\.0\.1:(\d+)")
         try:
-            wait_until(lambda: running.search(self.said) is not None or self.process.poll() is not None)
+            wait_until(lambda: running.search(self.said) is not None or self.process.poll() is not None, services.STARTING)
             found = running.search(self.said)
             assert found is not None, self.said
             self.port = int(found[1])
@@ -167,9 +164,7 @@ def test_the_browser_leaves(page: str, site: Site, ui: PromptedChatUI) -> None:
         ui.wait_for_prompt(prompt)
         assert visitor.recv(65536)
         visitor.close()
-        left = time.monotonic()
         wait_until(lambda prompt=prompt: len(ui.stops_for(prompt)) == 1)  # type: ignore[misc]
-        assert time.monotonic() - left < SILENT
     assert site.alive()["time"]
 
 

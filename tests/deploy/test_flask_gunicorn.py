@@ -36,7 +36,7 @@ def ask():
     call = lambda: hf.client.chat(prompt, temporary=True)
     if app.config.get("HFCLIENT_GUARD"):
         call = hf.guard.watch(call, user=request.headers["X-User"], prompt=prompt)
-    return hf.stream_response(call)
+    return hf.stream_response(call, wait=float(request.headers.get("X-Wait", "20")))
 
 @app.post("/start")
 def start():
@@ -131,7 +131,7 @@ def test_leaving_while_the_model_is_silent(kind: str, prompted: PromptedChatUI, 
             silent.heartbeat()
         wait_until(lambda: len(prompted.stops_for("hold silent")) == 1)
         # Before the head of the answer, too: the response begins after the time to wait for a refusal.
-        with site.ask("mute one") as mute:
+        with site.ask("mute one", X_Wait="1") as mute:
             assert mute.status == 200
             mute.heartbeat()
         wait_until(lambda: len(prompted.stops_for("mute one")) == 1)
@@ -146,7 +146,7 @@ def test_reload_and_stop(kind: str, prompted: PromptedChatUI, tmp_path: Path) ->
 
     The application was loaded before the fork.
     """
-    with Site(kind, prompted, tmp_path, "--graceful-timeout", "8", "--preload") as site, ThreadPoolExecutor(2) as pool:
+    with Site(kind, prompted, tmp_path, "--graceful-timeout", "60", "--preload") as site, ThreadPoolExecutor(2) as pool:
         with site.ask("hold over") as held:
             assert next(held.tokens()) == text_for("hold over", 1)
             site.signal(signal.SIGHUP)
@@ -202,7 +202,7 @@ def test_workers_share_the_limits(kind: str, prompted: PromptedChatUI, tmp_path:
 
 def test_runs_outlive_their_request(kind: str, prompted: PromptedChatUI, tmp_path: Path, redis_server: RedisServer) -> None:
     """A page that is refreshed in mid-answer continues where it was, in whichever worker; one prompt is sent. Any worker stops a run."""
-    variables = {"FLASK_HFCLIENT_RELAY__store": redis_server.url, "FLASK_HFCLIENT_RELAY__lease": "3"}
+    variables = {"FLASK_HFCLIENT_RELAY__store": redis_server.url, "FLASK_HFCLIENT_RELAY__lease": "100"}
     with Site(kind, prompted, tmp_path, "--preload", "--graceful-timeout", "5", **variables) as site:
 
         def start(prompt: str) -> str:

@@ -38,7 +38,7 @@ def url(upstream: PromptedChatUI) -> Iterator[str]:
 @pytest.fixture
 def client(url: str) -> Iterator[Any]:
     """The client of the real package."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=30) as client:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=60) as client:
         yield client
 
 
@@ -113,7 +113,7 @@ def test_errors(client: Any) -> None:
 
 def test_the_client_retries(url: str) -> None:
     """The client waits and repeats a refused request, as its own retries say."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=1, timeout=30) as client, pytest.raises(openai.RateLimitError):
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=1, timeout=60) as client, pytest.raises(openai.RateLimitError):
         ask(client, "refuse", stream=True)
 
 
@@ -121,7 +121,7 @@ def test_leaving(client: Any, url: str, upstream: PromptedChatUI) -> None:
     """A client that leaves a silent answer, or whose time is up, leaves it on the server, too."""
 
     def left() -> int:
-        with urllib.request.urlopen(f"{url}/left", timeout=10) as response:
+        with urllib.request.urlopen(f"{url}/left", timeout=60) as response:
             return int(response.read())
 
     before = left()
@@ -138,6 +138,6 @@ def test_leaving(client: Any, url: str, upstream: PromptedChatUI) -> None:
 
 def test_a_silent_model_outlasts_the_time_limit_of_the_client(url: str) -> None:
     """The client's limit is for the time between two reads; heartbeats are read, so a model may be silent for longer."""
-    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=1.0) as hurried:
+    with openai.OpenAI(base_url=f"{url}/v1", api_key="k", max_retries=0, timeout=3.0) as hurried:
         chunks = list(ask(hurried, "slow", stream=True))
     assert [chunk.choices[0].delta.content for chunk in chunks] == ["", "half", "late", None]

@@ -29,11 +29,16 @@ class SentinelServer(RedisServer):
         super().__init__()
         (self.folder / "sentinel.conf").write_text(
             f"port {self.port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 {master.port} 1\n"
-            "sentinel down-after-milliseconds main 500\nsentinel failover-timeout main 3000\n"
+            "sentinel down-after-milliseconds main 60000\nsentinel failover-timeout main 3000\n"
         )
 
     def command(self) -> list[str]:
         return [self._program, str(self.folder / "sentinel.conf"), "--sentinel"]
+
+    def look(self) -> None:
+        """From now on take the master for down after half a second of silence. A slow master is not down before."""
+        with redis.Redis(port=self.port) as client:
+            client.execute_command("SENTINEL", "SET", "main", "down-after-milliseconds", 500)
 
 
 @pytest.fixture
@@ -55,7 +60,7 @@ def servers() -> Iterator[tuple[RedisServer, RedisServer, SentinelServer]]:
 def test_a_failover(servers: tuple[RedisServer, RedisServer, SentinelServer]) -> None:
     """After the failover the same store writes to the new master, and a watch in another store gets the rest."""
     master, _, sentinel = servers
-    clients = [redis.Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=2).master_for("main", socket_timeout=2) for _ in range(2)]
+    clients = [redis.Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=20).master_for("main", socket_timeout=20) for _ in range(2)]
     writer, follower = map(RedisStore, clients)
     news: list[Any] = []
     writer.create("run", key="k", owner=None, state=None, lease=30, bounds=BOUNDS)
@@ -75,6 +80,7 @@ def test_a_failover(servers: tuple[RedisServer, RedisServer, SentinelServer]) ->
     client.close()
     master.stop(signal.SIGKILL)
     assert write(2) is None  # StoreUnavailable, and no other exception
+    sentinel.look()
     records: list[Record] = []
     wait_until(lambda: (record := write(2)) is not None and records.append(record) is None)
     assert records[0].last == 2
@@ -90,7 +96,7 @@ def test_a_failover(servers: tuple[RedisServer, RedisServer, SentinelServer]) ->
 def test_a_master_that_became_a_replica(servers: tuple[RedisServer, RedisServer, SentinelServer]) -> None:
     """A connection to a server that is a replica now fails once with StoreUnavailable; the next call finds the new master."""
     _, replica, sentinel = servers
-    client = redis.Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=2).master_for("main", socket_timeout=2)
+    client = redis.Sentinel([("127.0.0.1", sentinel.port)], socket_timeout=20).master_for("main", socket_timeout=20)
     store = RedisStore(client)
     store.create("run", key="k", owner=None, state=None, lease=30, bounds=BOUNDS)
     watcher = redis.Redis(port=sentinel.port, decode_responses=True)

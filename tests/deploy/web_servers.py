@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.server import PATIENCE
-from tests.services import free_port
+from tests.services import STARTING, free_port
 
 ROOT = Path(__file__).parents[2]
 
@@ -59,7 +59,7 @@ def uvicorn(module: str, *options: str, **environment: str) -> contextlib.Abstra
 def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
     import socket
 
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + STARTING
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return

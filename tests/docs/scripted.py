@@ -5,19 +5,53 @@
 
 from __future__ import annotations
 
+import atexit
 import base64
 import functools
 import json
+import os
+import shutil
+import tempfile
 import threading
+import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.docs.pictures import lighthouse
+from tests.docs.scripted_batches import DATA, batch_answer
+
 MODEL = "SmolLM2-135M-Instruct"
+CSV = """\
+Use `csv.DictReader`: each row becomes a dict whose keys are the **names of the columns**.
+
+```python
+import csv
+
+with open("cities.csv", newline="", encoding="utf-8") as file:
+    for row in csv.DictReader(file):
+        print(row["name"], int(row["inhabitants"]))
+```
+
+| argument | why |
+|---|---|
+| `newline=""` | keeps line ends inside of quoted fields |
+| `encoding="utf-8"` | does not depend on the system |
+"""
+PANDAS = """\
+One line, which also knows the types of the columns:
+
+```python
+cities = pandas.read_csv("cities.csv")
+```
+"""
 ANSWERS = {
+    "How do I read a CSV file in Python?": CSV,
+    "And with pandas?": PANDAS,
     "Why is the sky blue?": "Because air scatters blue light more than red.",
     "What is rain?": "Water that falls from clouds.",
     "What is the capital of France?": "Paris.",
     "And of Italy?": "Rome.",
+    "What is the capital of Italy?": "Rome.",
     "What is 6 times 7?": "<think>6 times 7 is 42.</think>42.",
     "Count to ten.": "one two three four five six seven eight nine ten",
     "Paris is the capital of France.": '{"city": "Paris", "country": "France"}',
@@ -25,6 +59,27 @@ ANSWERS = {
     "The three largest cities of France?": '{"value": ["Paris", "Marseille", "Lyon"]}',
     "And of nowhere?": "I know of no such place.",
     "What is in the image?": "A field of grey.",
+    "Show the loops of Python in a short function.": """<think>The user wants the loops of Python, in a function. There are two statements, and
+comprehensions.</think>Python has **two loops**. A `for` loop repeats a block once for each item:
+
+```python
+def squares(limit: int) -> list[int]:
+    \"\"\"Return the squares below a limit.\"\"\"
+    found = []
+    for number in range(limit):
+        if number**2 >= limit:
+            break
+        found.append(number**2)
+    return found
+```
+
+| Loop | Use it when |
+|:-----|:------------|
+| `for` | the items are known |
+| `while` | a condition decides |
+""",
+    "What is the capital of Italy? One word.": "Rome.",
+    "And how many people live there?": "About 2.8 million people live in Rome.",
 }
 # How the model continues a text.
 COMPLETIONS = {
@@ -40,6 +95,9 @@ CALLS = {
     "Tidy up.": [("delete_file", {"path": "/etc/passwd"})],
 }
 
+# Prompts whose images are pictures of a lighthouse; all others are grey.
+PICTURES = {"a lighthouse by the sea"}
+
 # A grey image of 16 by 8 pixels, and the head of a recording.
 IMAGE = "iVBORw0KGgoAAAANSUhEUgAAABAAAAAICAIAAAB/FOjAAAAAEUlEQVR4nGNoIBEwjGqghQYACiXAAXAO4KUAAAAASUVORK5CYII="
 PNG = base64.b64decode(IMAGE)
@@ -49,6 +107,12 @@ WAV = b"RIFF\x24\x00\x00\x00WAVEfmt "
 def _text(content: Any) -> str:
     """The text of a message, which may have images after it."""
     return content if isinstance(content, str) else "".join(part.get("text", "") for part in content)
+
+
+def _usage(prompt: str, text: str) -> dict[str, int]:
+    """The tokens of an answer: its words."""
+    used = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(text.split(" "))}
+    return {**used, "total_tokens": sum(used.values())}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -64,6 +128,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("application/json", b'{"status":"ok"}')
 
     def do_POST(self) -> None:
+        time.sleep(self.server.pause)  # type: ignore[attr-defined]
         body = self.rfile.read(int(self.headers["Content-Length"]))
         if self.path.endswith("/audio/transcriptions"):
             self._answer("application/json", b'{"text": "Hello."}')
@@ -77,25 +142,29 @@ class _Handler(BaseHTTPRequestHandler):
             self._answer("application/json", json.dumps({"data": data}).encode())
             return
         if self.path.endswith("/images/generations"):
-            self._answer("application/json", json.dumps({"data": [{"b64_json": IMAGE}]}).encode())
+            images = [IMAGE] * asked.get("n", 1)
+            if asked["prompt"] in PICTURES:
+                images = [base64.b64encode(lighthouse(number)).decode() for number in range(asked.get("n", 1))]
+            self._answer("application/json", json.dumps({"data": [{"b64_json": image} for image in images]}).encode())
             return
         if self.path.endswith("/v1/completions"):
             self._complete(asked["prompt"], asked.get("logprobs"))
             return
-        users = [_text(said["content"]) for said in asked["messages"] if said["role"] == "user"]
+        users = [_text(said["content"]) for said in asked.get("messages", ()) if said["role"] == "user"]
         # The last prompt that does not complain about an answer: a repair gets the same answer again.
         prompt = next((text for text in reversed(users) if "That does not fit" not in text), "")
+        prompt = prompt.partition("\n\nAnswer with JSON only")[0]  # of the command line's --schema
         results = [said["content"] for said in asked["messages"] if said["role"] == "tool"]
         if asked.get("tools") and prompt in CALLS and not results:
             self._call(CALLS[prompt])
             return
         fails = prompt == "fail in the middle"
-        text = "The first half" if fails else ANSWERS.get(prompt, f"You said: {prompt}")
+        text = "The first half" if fails else batch_answer(asked, prompt) or ANSWERS.get(prompt, f"You said: {prompt}")
         if results:
             text = f"The tools say: {'; '.join(results)}"
         if not asked.get("stream"):
             message = {"role": "assistant", "content": text}
-            body = {"model": MODEL, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}]}
+            body = {"model": asked.get("model", MODEL), "choices": [{"index": 0, "message": message, "finish_reason": "stop"}], "usage": _usage(prompt, text)}
             self._answer("application/json", json.dumps(body).encode())
             return
         words = text.split(" ")
@@ -107,9 +176,7 @@ class _Handler(BaseHTTPRequestHandler):
             chunks.append({"error": {"message": "the model ran out of memory", "code": 500}})
         else:
             chunks.append({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-            usage = {"prompt_tokens": len(prompt.split()), "completion_tokens": len(words)}
-            usage["total_tokens"] = sum(usage.values())
-            chunks.append({"choices": [], "usage": usage})
+            chunks.append({"choices": [], "usage": _usage(prompt, text)})
         lines = [f"data: {json.dumps({'model': MODEL, **chunk})}\n\n" for chunk in chunks]
         self._answer("text/event-stream", "".join([*lines, "data: [DONE]\n\n"]).encode())
 
@@ -147,11 +214,19 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 class ScriptedModel:
-    """The server, as a context manager."""
+    """The server, as a context manager.
+
+    Args:
+        pause: Seconds before each answer.
+    """
+
+    def __init__(self, pause: float = 0.0) -> None:
+        self._pause = pause
 
     def __enter__(self) -> ScriptedModel:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _Handler)
         self._server.daemon_threads = True
+        self._server.pause = self._pause  # type: ignore[attr-defined]
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
@@ -188,3 +263,16 @@ class LocalScripted(ScriptedModel):
             client.close()
         Client.local = self._original  # type: ignore[method-assign]
         super().__exit__(*exc_info)
+
+
+def start_in_kernel() -> None:
+    """Start the server for the rest of this process: a kernel that runs a notebook of the documentation."""
+    for number in range(4):
+        lighthouse(number)  # drawn before it is asked for: an answer that takes long would show a progress bar
+    running = LocalScripted().__enter__()
+    atexit.register(running.__exit__)
+    folder = tempfile.mkdtemp()  # with the files that notebooks read; what they write is removed with it
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    for path in DATA.iterdir():
+        shutil.copy(path, folder)
+    os.chdir(folder)

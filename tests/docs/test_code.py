@@ -122,7 +122,8 @@ def get_weather(city: str, unit: str = "celsius") -> str:
 
 
 # Calls of services that a chat server, a browser or a router has and the scripted model lacks: only their arguments are checked.
-ONLY_CHECKED = ("browser:", "cookies.json", "text(", "inference.video", "caption", "classify", "inference.task", "image_to_image", "size=")
+ONLY_CHECKED = ("browser:", "cookies.json", "text(", "inference.video", "caption", "classify", "inference.task", "image_to_image", "size=",
+                "service=", "to_dataframe")
 
 
 @pytest.fixture(scope="module")
@@ -143,6 +144,7 @@ def test_tables_of_calls_run(cell: str, client: Client, tmp_path: Path, monkeypa
     names = {"Client": Client, "Retry": Retry, "Timeouts": Timeouts, "errors": errors, "client": client}
     names |= {"inference": client.inference, "conversation": conversation, "messages": [{"role": "user", "content": "Hi"}]}
     names |= {"png": PNG, "wav": WAV, "City": City, "get_weather": get_weather, "Path": Path}
+    names |= {"prompts": ["Hi", "Bye"], "dataset": [{"text": "Hi"}], "frame": [{"text": "Hi"}]}
     before = set(names)
     exec(compile(cell, "table", "exec"), names)
     for name in set(names) - before:

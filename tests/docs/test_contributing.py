@@ -41,6 +41,14 @@ def test_the_map_names_every_package_of_a_service(service: str) -> None:
     assert [name for name in sorted(folders) if f"`{name}`" not in section] == []
 
 
+@pytest.mark.parametrize("package", ["cli", "notebook", "doctor"])
+def test_the_map_names_every_module_of_a_package(package: str) -> None:
+    """Every module and folder of these packages is in the table of its package."""
+    table = CONTRIBUTING.partition(f"Inside `hfclient/{package}`")[2].partition("\nInside ")[0]
+    entries = [entry for entry in (ROOT / "hfclient" / package).iterdir() if entry.name[0] != "_"]
+    assert [entry.name for entry in entries if f"`{entry.name}{'/' if entry.is_dir() else ''}`" not in table] == []
+
+
 def test_at_least_ten_changes_have_a_place() -> None:
     """The table of changes has ten rows or more, each with a folder or a file of the package or the tests."""
     section = CONTRIBUTING.partition("## Where a change goes")[2].partition("\n## ")[0]

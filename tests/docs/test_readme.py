@@ -43,7 +43,11 @@ def test_the_web_application_answers() -> None:
 
 
 def test_commands_exist() -> None:
-    """The tox environments that the README names exist; plain tox runs all but those that ask a service or only print."""
+    """The tox environments that the README names exist; plain tox runs all but those that ask a service or only print.
+
+    The script of CI finds its two commands in the README.
+    """
+    assert re.findall(r"^\$ tox.*", README, re.MULTILINE) == ['$ tox -e demo -- "Why is the sky blue?"', "$ tox"]
     config = configparser.ConfigParser(interpolation=None)
     config.read(ROOT / "tox.ini", "utf-8")
     plain = re.split(r"[,\s]+", config["tox"]["env_list"].strip())
@@ -51,6 +55,17 @@ def test_commands_exist() -> None:
         assert f"testenv:{name}" in config or name.startswith("py"), name
     sections = {name.partition(":")[2] for name in config.sections() if name.startswith("testenv:")}
     assert sections - set(plain) == {"audit", "changelog", "demo", "web"}
+
+
+def test_tox_leaves_no_test_out() -> None:
+    """What the environments of each Python ignore exists, and is run by another environment of plain tox."""
+    config = configparser.ConfigParser(interpolation=None)
+    config.read(ROOT / "tox.ini", "utf-8")
+    ignored = re.findall(r"--ignore=(\S+)", config["testenv"]["commands"])
+    plain = re.split(r"[,\s]+", config["tox"]["env_list"].strip())
+    others = " ".join(config[f"testenv:{name}"]["commands"] for name in plain if f"testenv:{name}" in config)
+    assert ignored
+    assert [path for path in ignored if not (ROOT / path).exists() or not re.search(rf"(?<=[ :]){path}(?=[ }}])", others)] == []
 
 
 def test_links_lead_to_files() -> None:
@@ -89,12 +104,20 @@ def test_the_page_on_pypi_has_no_relative_links(source: str, monkeypatch: pytest
         assert "https://example.org/hfclient/blob/HEAD/CONTRIBUTING.md" in targets
 
 
-def test_the_terminal_is_self_contained() -> None:
-    """The image is well-formed and fetches nothing: sites that show READMEs block fonts and scripts of others."""
+@pytest.mark.parametrize("path", sorted((ROOT / "docs" / "images").glob("terminal*.svg")), ids=lambda path: path.stem)
+def test_the_terminals_are_self_contained(path: Path) -> None:
+    """A terminal is well-formed, fetches nothing (sites that show READMEs block that), is small, and shows no path of a machine."""
     from xml.etree import ElementTree
 
-    image = (ROOT / "docs" / "images" / "terminal.svg").read_text("utf-8")
+    image = path.read_text("utf-8")
     root = ElementTree.fromstring(image)
     assert root.tag.endswith("svg")
     assert not re.search(r"url\(|@import|<script|<image|href=", image)
-    assert "hfclient chat --local" in image
+    assert not re.search(r"/(?:home|root|tmp|work|Users)/", image)
+    assert len(image) < 20_000
+    assert "hfclient " in image
+
+
+def test_the_terminal_of_the_readme() -> None:
+    """The README shows the small model."""
+    assert "hfclient chat --local" in (ROOT / "docs" / "images" / "terminal.svg").read_text("utf-8")

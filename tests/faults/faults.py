@@ -11,6 +11,7 @@ from typing import Any
 
 from attrs import frozen
 
+from tests.clock import PassingTime
 from tests.faults.server import FaultServer, Good, accept_message
 from tests.server import CLOSE, HALF_CLOSE, LAST_CHUNK, RST, UNTIL_GONE, Server, Step, head, plain
 
@@ -29,11 +30,13 @@ class Target:
         kind: The kind of request.
         server: The server that receives it.
         elsewhere: A server at another origin, without faults.
+        time: That of deadlines.
     """
 
     kind: str
     server: FaultServer
     elsewhere: Server
+    time: PassingTime
 
     @property
     def good(self) -> Good:
@@ -65,6 +68,9 @@ def in_body(*ends: Step) -> Fault:
     return lambda target: [*target.accept_message, target.good.first, *ends]
 
 
+_GENERATES = {"send", "completions", "generate", "embed", "images"}  # requests with a deadline for content
+
+
 def keep_alives(target: Target) -> list[Step]:
     """Send only keep-alives."""
     return _kept_alive(target, b"")
@@ -80,6 +86,7 @@ def stalled(target: Target) -> list[Step]:
 def _kept_alive(target: Target, start: bytes) -> list[Step]:
     good = target.good
     length = None if good.streams else 10_000
+    seconds = 1 if target.kind in _GENERATES else 1000  # after each one
 
     def steps(request: Any) -> Iterable[Step]:
         yield good.head(length=length)
@@ -87,6 +94,8 @@ def _kept_alive(target: Target, start: bytes) -> list[Step]:
             yield good.piece(start)
         while True:
             yield good.piece(good.alive)
+            if target.time.reading.is_set():
+                target.time.advance(seconds)
             yield 0.02
 
     return [*target.accept_message, steps]  # type: ignore[list-item]
@@ -162,7 +171,8 @@ def long_line(target: Target) -> list[Step]:
     start = good.body[: good.cut]
     size = len(start) + 100 * len(_MEGABYTE)
     begin = [good.head(), b"%x\r\n" % size] if good.streams else [good.head(length=size)]
-    return [*target.accept_message, *begin, start, *[_MEGABYTE] * 100]
+    later: Step = lambda _: target.time.advance(0.1)  # noqa: E731 (a reader waits no longer for the end of what it does not need)
+    return [*target.accept_message, *begin, start, *[_MEGABYTE, later] * 100, SILENCE]
 
 
 def huge_length(target: Target) -> list[Step]:
@@ -189,6 +199,12 @@ def status(code: int, data: Any = None, *headers: str) -> Fault:
         return [plain(text, code, "Content-Type: application/json", *kept)]
 
     return script
+
+
+def loading(target: Target) -> list[Step]:
+    """Respond that the model is being loaded; a second passes."""
+    text = json.dumps({"error": "loading", "estimated_time": 0.01})
+    return [lambda _: target.time.advance(1), plain(text, 503, "Content-Type: application/json")]
 
 
 def _soon() -> str:

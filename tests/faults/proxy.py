@@ -6,7 +6,8 @@
         proxy.cut(at=100, how="close", of_request=True)      after 100 bytes of the next request, which is then incomplete
 
 It is one thread, does not parse HTTP, and needs requests that do not overlap. Reset (RST) and close (FIN) end the connection
-on both sides; half-close ends the response and continues to read; stall forwards nothing and waits until the client has closed.
+on both sides; half-close ends the response and continues to read; stall forwards nothing and waits until the client has closed,
+whose wait for bytes ends with the fixture ``silence``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import struct
 import threading
 from typing import Any
 
-from attrs import define, frozen
+from attrs import define, field, frozen
+
+from tests.server import no_more_bytes
 
 WAYS = ("reset", "close", "half-close")
 _SIZE = 64 * 1024
@@ -50,6 +53,7 @@ class _Pair:
     cut: Cut | None = None
     left: int = 0
     deaf: bool = False  # bytes from the server are dropped
+    ends: contextlib.ExitStack = field(factory=contextlib.ExitStack)
 
 
 class Proxy:
@@ -167,9 +171,12 @@ class Proxy:
         pair.deaf = True
         if how == "half-close":
             pair.client.shutdown(socket.SHUT_WR)
+        else:
+            pair.ends.enter_context(no_more_bytes(pair.client))
 
     def _end(self, pair: _Pair) -> None:
         self._pairs.discard(pair)
+        pair.ends.close()
         for sock in (pair.client, pair.server):
             with contextlib.suppress(KeyError, ValueError):
                 self._selector.unregister(sock)

@@ -17,11 +17,11 @@ from hfclient.stream import Stream
 from hfclient.transport import Retry, Timeouts
 from tests.chat.recordings import Recording, joined, recording
 from tests.chat.replay import whole
+from tests.clock import FakeTime
 from tests.conftest import TRANSPORTS, make_transport
-from tests.faults.operations import set_timeouts
 from tests.faults.proxy import WAYS, Proxy
 from tests.faults.server import CHAT_ID, TEXT, FaultServer
-from tests.server import LAST_CHUNK, PATIENCE, RST, chunk, head
+from tests.server import LAST_CHUNK, PATIENCE, RST, Recorded, chunk, head
 
 PATIENT = Timeouts(connect=PATIENCE, first_token=PATIENCE, idle=PATIENCE, total=2 * PATIENCE)
 FIXTURES = Path(__file__).parents[1] / "fixtures" / "inference"
@@ -29,7 +29,7 @@ SHARDS = 4  # tests that share the bytes of one response, to run in parallel
 
 
 @pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+def _no_real_time(monkeypatch: pytest.MonkeyPatch, clock: FakeTime, polls: FakeTime, silence: None) -> None:
     monkeypatch.setattr(resume, "_POLL", 0.01)
     monkeypatch.setattr(resume, "_MAX_PAUSE", 0.002)
     monkeypatch.setattr(run, "_FIRST_PAUSE", 0.01)
@@ -60,7 +60,7 @@ def client(request: pytest.FixtureRequest, server: FaultServer, proxy: Proxy) ->
         token="",
         transport=make_transport(request.param),
         timeouts=PATIENT,
-        retry=Retry(attempts=2, backoff=0.001, resume=0.3),
+        retry=Retry(attempts=2, backoff=0.001, resume=1.0),
     )
     yield client
     client.close()
@@ -145,14 +145,14 @@ def test_a_chat_whose_log_is_cut_too(server: FaultServer, proxy: Proxy, client: 
         assert server.count("send") == 1
 
 
-def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Client) -> None:
+def test_a_chat_without_its_log(server: FaultServer, proxy: Proxy, client: Client, polls: FakeTime) -> None:
     """If the log is not available, the error has the events so far, which are the start of the answer."""
     wire = says(server, recording("plain"))
     events, _ = ask(client)
     for at in range(0, len(wire), 29):
         server.reset()
         for kind in ("log", "read"):
-            server.always(kind, [RST])
+            server.always(kind, [lambda request: polls.advance(1), RST])
         server.fault("read", None)  # the first read looks up the parent message
         proxy.cut(b"POST ", at=at, how=WAYS[at % len(WAYS)])
         if at < wire.index(b"\r\n\r\n") + 4:  # whether it arrived cannot be looked up
@@ -213,8 +213,14 @@ def test_a_completion_at_every_byte(
 # Requests
 
 
-def test_a_message_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client) -> None:
+def test_a_message_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client, polls: FakeTime) -> None:
     """An incomplete message is sent again if it cannot have arrived, else it is an error; it is never stored twice."""
+
+    def read_later(request: Recorded) -> bytes:
+        polls.advance(1)
+        return server._read(request, server.chat)
+
+    server.always("read", [read_later])
     size = 96_000
     places = [*range(0, 700, 61), *(random.Random(1).sample(range(700, size), 6))]
     for number, at in enumerate(places):
@@ -236,7 +242,6 @@ def test_a_message_cut_during_the_upload(server: FaultServer, proxy: Proxy, clie
 @pytest.mark.parametrize("how", [*WAYS[:2], "stall"])
 def test_other_requests_cut_during_the_upload(server: FaultServer, proxy: Proxy, client: Client, how: str) -> None:
     """Requests that may be repeated are sent again; a conversation only if it cannot have been created."""
-    set_timeouts(client, Timeouts(connect=4, first_token=0.2, idle=0.2) if how == "stall" else PATIENT)
     made = 0
     for at in (1, 50, 200):
         proxy.cut(b"POST ", at=at, how=how, of_request=True)
@@ -260,7 +265,6 @@ def test_a_stall_during_an_answer(server: FaultServer, proxy: Proxy, client: Cli
     """A stalled connection is closed after the deadline for silence, at every place."""
     wire = says(server, recording("plain"))
     events = joined(ask(client)[0])
-    set_timeouts(client, Timeouts(connect=4, first_token=6, idle=0.3, total=10))
     for at in (len(wire) // 2, len(wire) - 20):
         server.reset()
         proxy.cut(b"POST ", at=at, how="stall")

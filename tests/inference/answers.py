@@ -5,12 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from tests.server import Step, chunk, chunked, head
+from tests.clock import FakeTime
+from tests.server import PATIENCE, UNTIL_GONE, Step, chunk, chunked, head
 
 CHAT = "/v1/chat/completions"
 SSE = "Content-Type: text/event-stream"
 STREAM = head(200, "Transfer-Encoding: chunked", SSE)
 DONE = b"data: [DONE]\n\n"
+PING = b": ping\n\n"
+SHORT = 0.3
+"""Seconds of a deadline that passes in real time."""
 
 
 def data(value: Any) -> bytes:
@@ -58,3 +62,11 @@ def calls(
 def begun(*events: bytes) -> list[Step]:
     """The start of an answer without its end."""
     return [STREAM, *map(chunk, events)]
+
+
+def silence(clock: FakeTime, seconds: float = PATIENCE, last: bytes = chunk(PING)) -> list[Step]:
+    """The end of an answer: after *last*, which has no text, no byte comes for *seconds*.
+
+    They pass by the test's clock, only the last of them (`SHORT`) in real time: what the client does before that may take long.
+    """
+    return [lambda _: clock.advance(seconds - SHORT), last, UNTIL_GONE]

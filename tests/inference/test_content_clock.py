@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -11,12 +12,12 @@ from hfclient.credentials import Credentials
 from hfclient.errors import TransportTimeout
 from hfclient.inference.client import InferenceClient
 from hfclient.transport import Retry, Session, Timeouts, Transport
+from hfclient.transport.deadline import Deadline
+from tests.chat.replay import wait_until
 from tests.clock import FakeTime
-from tests.inference.answers import CHAT, DONE, SSE, call, delta, says, usage
+from tests.inference.answers import CHAT, DONE, PING, SHORT, SSE, begun, call, delta, says, usage
 from tests.server import LAST_CHUNK, PATIENCE, Script, Server, Step, chunk, head, json_answer
 
-SHORT = 0.3
-PING = b": ping\n\n"
 EMPTY = delta(content="")
 Make = Callable[..., InferenceClient]
 
@@ -35,7 +36,7 @@ def make(server: Server, transport: Transport) -> Make:
 
 def stalls(*pieces: bytes, keep_alive: bytes = PING) -> Script:
     """An answer that begins with *pieces* and then sends only keep-alives, for longer than any deadline here."""
-    return [head(200, SSE, "Transfer-Encoding: chunked"), *map(chunk, pieces), *[0.02, chunk(keep_alive)] * 500]
+    return [head(200, SSE, "Transfer-Encoding: chunked"), *map(chunk, pieces), *[0.02, chunk(keep_alive)] * 2000]
 
 
 def pausing(pause: float, *pieces: bytes) -> Script:
@@ -79,8 +80,8 @@ def test_keep_alives_before_content(server: Server, make: Make, keep_alive: byte
 )
 def test_silence_before_content(server: Server, make: Make, start: list[bytes]) -> None:
     """``idle`` does not start before the first content, because a long prompt takes time."""
-    server.on(CHAT, pausing(0.5, *start, delta("stop", content="Hi") + DONE))
-    assert make(idle=SHORT).chat("a long prompt", model="m").text == "Hi"
+    server.on(CHAT, pausing(0.1, *start, delta("stop", content="Hi") + DONE))
+    assert make(idle=0.05).chat("a long prompt", model="m").text == "Hi"
 
 
 def test_silence_after_content(server: Server, make: Make) -> None:
@@ -91,13 +92,27 @@ def test_silence_after_content(server: Server, make: Make) -> None:
     assert caught.value.deadline == "idle"
 
 
-def test_a_long_argument_is_content(server: Server, make: Make) -> None:
+def test_a_long_argument_is_content(
+    server: Server, make: Make, clock: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Pieces of a tool call restart ``next_token``, although its event comes at its end."""
+    arrived: list[Deadline] = []
+    content_arrived = Deadline.content_arrived
+
+    def note(deadline: Deadline) -> None:
+        content_arrived(deadline)
+        arrived.append(deadline)
+
+    monkeypatch.setattr(Deadline, "content_arrived", note)
     pieces = ['{"text": "', *"abcdefghijkl", '"}']
     deltas = [delta(tool_calls=[call("write", pieces[0], id="c")])]
     deltas += [delta(tool_calls=[{"index": 0, "function": {"arguments": piece}}]) for piece in pieces[1:]]
-    server.on(CHAT, pausing(0.15, *deltas, delta("tool_calls") + DONE))
-    reply = make(next_token=1.5).chat("hi", model="m").result()
+    steps: list[Step] = [head(200, SSE, "Transfer-Encoding: chunked")]
+    for number, piece in enumerate(deltas, 1):
+        steps += [chunk(piece), lambda _, number=number: wait_until(lambda: len(arrived) >= number)]
+        steps += [lambda _: clock.advance(0.4 * PATIENCE)]
+    server.on(CHAT, [*steps, chunk(delta("tool_calls") + DONE), LAST_CHUNK])
+    reply = make(next_token=PATIENCE).chat("hi", model="m").result()
     assert [made.parameters for made in reply.tool_calls] == [{"text": "abcdefghijkl"}]
 
 
@@ -123,17 +138,21 @@ def test_slow_function(server: Server, make: Make, clock: FakeTime) -> None:
     assert make(next_token=PATIENCE).run_tools("hi", [slow], model="m").result().text == "ok"
 
 
-def test_stall_in_a_later_round(server: Server, make: Make) -> None:
+def test_stall_in_a_later_round(server: Server, make: Make, clock: FakeTime) -> None:
     """A stall in a later round ends it."""
+    go = threading.Event()
+    stall: list[Step] = [go, *[chunk(PING), lambda _: clock.advance(PATIENCE / 2), 0.02] * 2000]
 
     def quick() -> str:
         """Take no time."""
         return "done"
 
     calls = pausing(0, delta(tool_calls=[call("quick", {}, id="c")]), delta("tool_calls") + DONE)
-    server.on(CHAT, calls, stalls(delta(content="half")))
-    with pytest.raises(TransportTimeout) as caught:
-        make(next_token=1).run_tools("hi", [quick], model="m").result()
+    server.on(CHAT, calls, [*begun(delta(content="half")), *stall])
+    with pytest.raises(TransportTimeout) as caught:  # noqa: PT012
+        for event in make(next_token=PATIENCE).run_tools("hi", [quick], model="m"):
+            if event == events.Token("half"):
+                go.set()
     assert caught.value.deadline == "next_token"
     assert caught.value.partial is not None
     assert caught.value.partial.text == "half"

@@ -31,9 +31,10 @@ from hfclient.events import Failover, Finish, Route, Token, ToolResult
 from hfclient.inference import InferenceClient
 from hfclient.inference.providers.addresses import ADDRESSES
 from hfclient.transport import Retry, Session, Timeouts, Transport
-from tests.clock import FakeTime
+from tests.chat.replay import wait_until
+from tests.clock import FakeTime, Pauses
 from tests.conftest import TRANSPORTS
-from tests.inference.answers import CHAT, DONE, SSE, STREAM, begun, call, calls, data, delta, says
+from tests.inference.answers import CHAT, DONE, PING, SSE, STREAM, begun, call, calls, data, delta, says, silence
 from tests.server import (
     CLOSE,
     PATIENCE,
@@ -159,19 +160,20 @@ OWN: dict[str, tuple[Script, int | None]] = {
     "page in a stream": (plain("<html>", 200, SSE), None),
     "not JSON": (chunked(b"data: what?\n\n", headers=[SSE]), None),
     "some JSON": (json_answer({"hello": "world"}), None),
-    "silence": ([STREAM, UNTIL_GONE], None),
-    "keep-alive": ([STREAM, *[chunk(b":\n\n"), 0.05] * 20, UNTIL_GONE], None),
+    "silence": ([STREAM], None),
+    "keep-alive": ([STREAM, *map(chunk, [PING] * 20)], None),
 }
 
 
 @pytest.mark.parametrize("name", OWN)
-def test_the_next_provider(name: str, server: Server, make: Make) -> None:
+def test_the_next_provider(name: str, server: Server, make: Make, clock: FakeTime) -> None:
     """After a permanent error of a provider the next one is called at once; stream and reply report it."""
     script, status = OWN[name]
+    if name in ("silence", "keep-alive"):
+        script = [*script, *silence(clock)]  # type: ignore[list-item]
     server.on(CHAT, script, HELLO)
     seen: list[Any] = []
-    silent = name in ("silence", "keep-alive")
-    inference = make(timeouts=Timeouts(first_token=1 if silent else PATIENCE), on_event=seen.append)
+    inference = make(timeouts=Timeouts(first_token=PATIENCE), on_event=seen.append)
     stream = inference.chat("hi", model=MODEL, provider=TWO)
     first, *rest = list(stream)
     assert isinstance(first, Failover)
@@ -191,7 +193,7 @@ def test_retries_then_failover(server: Server, make: Make) -> None:
     assert len(stream.result().failovers) == 1
 
 
-def test_a_model_that_is_being_loaded(server: Server, make: Make) -> None:
+def test_a_model_that_is_being_loaded(server: Server, make: Make, clock: FakeTime) -> None:
     """The wait for a model that is being loaded is bounded by the deadlines, and skipped if another provider is available."""
     loading = json_answer({"error": "Model acme/talker is currently loading", "estimated_time": 0.02}, 503)
     server.on(CHAT, *[loading] * 4, HELLO)
@@ -283,7 +285,7 @@ def test_one_stream_over_a_failover(server: Server, make: Make) -> None:
 
 
 @both_transports
-def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
+def test_the_failed_answer_is_closed(server: Server, make: Make, clock: FakeTime) -> None:
     """The answer that failed is closed before the next provider is called."""
     gone = threading.Event()
 
@@ -291,40 +293,46 @@ def test_the_failed_answer_is_closed(server: Server, make: Make) -> None:
         assert server.client_gone.wait(PATIENCE)
         gone.set()
 
-    server.on(CHAT, [STREAM, UNTIL_GONE], [asked_second, *HELLO])
-    assert make(timeouts=Timeouts(first_token=1)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
+    server.on(CHAT, [STREAM, *silence(clock)], [asked_second, *HELLO])
+    assert make(timeouts=Timeouts(first_token=PATIENCE)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
     assert gone.is_set()
 
 
-def test_each_has_its_first_token(server: Server, make: Make) -> None:
+def test_each_has_its_first_token(server: Server, make: Make, clock: FakeTime) -> None:
     """Each provider has the whole time for its first token."""
-    server.on(CHAT, [STREAM, UNTIL_GONE], [STREAM, 0.5, *HELLO[1:]])
-    assert make(timeouts=Timeouts(first_token=2)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
+    server.on(CHAT, [STREAM, *silence(clock)], [STREAM, lambda _: clock.advance(PATIENCE / 2), *HELLO[1:]])
+    assert make(timeouts=Timeouts(first_token=PATIENCE)).chat("hi", model=MODEL, provider=TWO).text == "Hello"
 
 
 @both_transports
 def test_all_share_the_total(server: Server, make: Make, clock: FakeTime) -> None:
     """The total deadline is for all providers together, and the error names it as it was set."""
-    server.on(CHAT, [STREAM, lambda _: clock.advance(1), UNTIL_GONE])
+    server.on(CHAT, [STREAM, lambda _: clock.advance(PATIENCE), chunk(PING), UNTIL_GONE])
+    timeouts = Timeouts(first_token=PATIENCE, total=1.5 * PATIENCE)
     with pytest.raises(TransportTimeout) as caught:
-        make(timeouts=Timeouts(first_token=1, total=1.5)).chat("hi", model=MODEL, provider=[*TWO, "nscale"]).result()
-    assert (caught.value.deadline, caught.value.seconds) == ("total", 1.5)
-    assert caught.value.message.startswith("no complete answer within 1.5 s")
+        make(timeouts=timeouts).chat("hi", model=MODEL, provider=[*TWO, "nscale"]).result()
+    assert (caught.value.deadline, caught.value.seconds) == ("total", timeouts.total)
+    assert caught.value.message.startswith(f"no complete answer within {timeouts.total:g} s")
     assert asked(server) == TWO
 
 
 @both_transports
 @pytest.mark.parametrize("place", ["head", "body", "pause"])
-def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make) -> None:
+def test_cancelled_in_the_second_attempt(place: str, server: Server, make: Make, pauses: Pauses) -> None:
     """cancel() ends the second attempt anywhere: in its pause, before its head, in its body."""
     second = [STREAM, UNTIL_GONE] if place == "body" else [UNTIL_GONE]
     server.on(CHAT, fails(code=429), second)
     inference = make(retry=Retry(backoff=60.0 if place == "pause" else 0.01, max_wait=60.0))
+    pauses.over.set()
     stream = inference.chat("hi", model=MODEL, provider="novita")
+    first = stream._response
 
     def cancel() -> None:
-        server.wait_for(1 if place == "pause" else 2)
-        time.sleep(0.05)
+        assert pauses.begun.wait(PATIENCE)
+        if place != "pause":
+            server.wait_for(2)
+        if place == "body":
+            wait_until(lambda: stream._response is not first)
         stream.cancel()
 
     thread = threading.Thread(target=cancel)
@@ -398,14 +406,13 @@ def test_named_at_the_call(server: Server, make: Make) -> None:
     assert caught.value.request_id == "r-2"
 
 
-@pytest.mark.parametrize("script", [[STREAM, CLOSE], [STREAM, UNTIL_GONE], chunked(b"data: what?\n\n", headers=[SSE])])
-def test_errors_know_their_request(script: Any, server: Server, make: Make) -> None:
+@pytest.mark.parametrize("script", [[STREAM, CLOSE], [STREAM], chunked(b"data: what?\n\n", headers=[SSE])])
+def test_errors_know_their_request(script: Any, server: Server, make: Make, clock: FakeTime) -> None:
     """A cut, silence and garbage have the id of the request that they answered."""
     first = head(200, "Transfer-Encoding: chunked", SSE, "X-Request-Id: r-9")
-    server.on(CHAT, [first, *script[1:]])
-    silent = script[-1] is UNTIL_GONE
+    server.on(CHAT, [first, *(script[1:] or silence(clock))])
     with pytest.raises((StreamInterrupted, TransportTimeout, ProtocolError)) as caught:
-        make(timeouts=Timeouts(first_token=1 if silent else PATIENCE), retry=Retry(attempts=1)).chat("hi", model=MODEL).result()
+        make(timeouts=Timeouts(first_token=PATIENCE), retry=Retry(attempts=1)).chat("hi", model=MODEL).result()
     assert caught.value.request_id == "r-9"
     assert type(caught.value)().request_id is None
 

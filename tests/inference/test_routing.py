@@ -36,8 +36,8 @@ from hfclient.inference.routing.provider_client import ProviderClient
 from hfclient.transport import Clock, Retry, Session, Timeouts
 from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
-from tests.inference.answers import CHAT, says
-from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, json_answer
+from tests.inference.answers import CHAT, says, silence
+from tests.server import CLOSE, PATIENCE, SOON, Script, Server, json_answer
 
 MODEL = "acme/talker"
 HELLO = says("Hello")
@@ -93,13 +93,13 @@ def test_one_provider(server: Server, make: Make) -> None:
         (json_answer({"error": {"message": "x", "code": "model_not_supported"}}, 400), 400),
         (json_answer({"error": "gateway"}, 504), 504),
         ([CLOSE], None),
-        ([UNTIL_GONE], None),
+        (None, None),
     ],
 )
-def test_the_next_provider(server: Server, make: Make, script: Script, status: int | None) -> None:
+def test_the_next_provider(server: Server, make: Make, clock: FakeTime, script: Script | None, status: int | None) -> None:
     """If a provider refuses or is silent before its first token, the stream begins with a failover to the next."""
-    server.on(CHAT, script, HELLO)
-    inference = make(timeouts=Timeouts(first_token=1 if script == [UNTIL_GONE] else PATIENCE), retry=Retry(attempts=1))
+    server.on(CHAT, script or silence(clock, last=b"HTTP/1.1 2"), HELLO)
+    inference = make(timeouts=Timeouts(first_token=PATIENCE), retry=Retry(attempts=1))
     stream = inference.chat("hi", model=MODEL, provider=["cerebras", "novita"])
     first, *rest = list(stream)
     assert isinstance(first, Failover)

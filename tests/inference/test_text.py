@@ -23,7 +23,7 @@ from hfclient.errors import (
 )
 from hfclient.events import FinalAnswer, Finish, Token, Usage
 from hfclient.inference import InferenceClient
-from hfclient.transport import Retry, Session, Timeouts
+from hfclient.transport import Cancellation, Retry, Session, Timeouts
 from hfclient.transport.requests_transport import RequestsTransport
 from tests.clock import FakeTime
 from tests.inference.answers import DONE, SSE, data
@@ -415,15 +415,19 @@ def test_stalled(tgi: Server, make: Callable[..., InferenceClient], clock: FakeT
     assert caught.value.deadline == "first_token"
 
 
-def test_waits_for_a_model(tgi: Server, make: Callable[..., InferenceClient]) -> None:
+def test_waits_for_a_model(
+    tgi: Server, make: Callable[..., InferenceClient], clock: FakeTime, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The wait for a model that is being loaded is not limited by Retry.attempts, but by the timeouts."""
+    monkeypatch.setattr(Cancellation, "pause", lambda _, seconds: clock.advance(seconds))
     loading = json_answer({"error": "Model org/m is currently loading", "estimated_time": 60.0}, 503)
     tgi.on(NATIVE, *[loading] * 4, delimited(last("a", "a"), headers=[SSE]))
     assert make(tgi).text("x").text == "a"
     assert len(tgi.requests) == 6
     tgi.on(NATIVE, loading)
     with pytest.raises(ServerError, match="currently loading"):
-        make(tgi).text("x", timeouts=Timeouts(total=5))
+        make(tgi, retry=Retry(max_wait=0.4 * PATIENCE)).text("x", timeouts=Timeouts(total=PATIENCE))
+    assert len(tgi.requests) == 6 + 4  # the client asks for /info, too
 
 
 def test_plain_transformers(tgi: Server, make: Callable[..., InferenceClient]) -> None:

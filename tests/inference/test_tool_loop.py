@@ -33,8 +33,9 @@ from hfclient.inference.tool_loop import ToolStream
 from hfclient.transport import Retry, Session, Timeouts
 from hfclient.transport.requests_transport import RequestsTransport
 from hfclient.types import Reply
+from tests.chat.replay import wait_until
 from tests.clock import FakeTime
-from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says
+from tests.inference.answers import CHAT, DONE, SSE, begun, call, calls, data, delta, says, silence
 from tests.server import CLOSE, PATIENCE, SOON, UNTIL_GONE, Script, Server, chunk, chunked, json_answer
 
 Run = Callable[..., ToolStream]
@@ -472,7 +473,7 @@ def test_approval_that_raises_for_one_of_several(server: Server, run: Run) -> No
 
 def test_parallel_calls(server: Server, run: Run) -> None:
     """Calls of one round run in parallel; results come as they are ready, and are sent in the order of the calls."""
-    meet = threading.Barrier(3, timeout=5)
+    meet = threading.Barrier(3, timeout=PATIENCE)
     second_is_done = threading.Event()
     variable: contextvars.ContextVar[str] = contextvars.ContextVar("variable", default="lost")
     variable.set("kept")
@@ -519,7 +520,7 @@ def test_sequential_calls(run: Run) -> None:
 
 def test_many_calls_at_once(run: Run) -> None:
     """More calls than threads are all run, at most eight at a time."""
-    lock = threading.Lock()
+    lock, eight = threading.Lock(), threading.Barrier(8, timeout=PATIENCE)
     now, most = 0, 0
 
     def count(number: int) -> int:
@@ -527,7 +528,8 @@ def test_many_calls_at_once(run: Run) -> None:
         with lock:
             now += 1
             most = max(most, now)
-        time.sleep(0.01)
+        if number < 8:
+            eight.wait()
         with lock:
             now -= 1
         return number
@@ -535,7 +537,7 @@ def test_many_calls_at_once(run: Run) -> None:
     entries = [call("count", {"number": number}, f"id{number}") for number in range(20)]
     reply = run(calls(*entries), says("Done."), tools=[count]).result()
     assert sorted(result.outputs[0]["text"] for result in reply.tool_results) == sorted(map(str, range(20)))
-    assert 1 < most <= 8
+    assert most == 8
 
 
 # Tools of other kinds
@@ -703,22 +705,26 @@ def test_cancel_while_the_model_is_silent(server: Server, run: Run, how: str) ->
 
 def test_cancel_while_tools_run(run: Run) -> None:
     """A cancelled run does not wait for functions in threads, and starts no more of them."""
-    release = threading.Event()
+    release, running = threading.Event(), threading.Event()
     began: list[int] = []
 
     def hang(number: int) -> None:
         began.append(number)
-        release.wait(PATIENCE)
+        running.set()
+        release.wait(2 * PATIENCE)
 
     entries = [call("hang", {"number": number}) for number in range(12)]
     stream = run(calls(*entries), tools=[hang])
-    timer = threading.Timer(0.1, stream.cancel)
+
+    def cancel() -> None:
+        assert running.wait(PATIENCE)
+        stream.cancel()
+
+    threading.Thread(target=cancel).start()
     started = time.monotonic()
-    with pytest.raises(Cancelled):  # noqa: PT012
-        for event in stream:
-            if isinstance(event, Finish):
-                timer.start()
-    assert time.monotonic() - started < SOON
+    with pytest.raises(Cancelled):
+        list(stream)
+    assert time.monotonic() - started < PATIENCE
     release.set()
     for thread in threading.enumerate():
         if thread.name == "hfclient-tool":
@@ -832,20 +838,25 @@ def test_first_token_of_each_round(run: Run, clock: FakeTime) -> None:
         if event == Token("Fi"):
             go.set()
     assert stream.result().text == "Fine."
-    timeouts = Timeouts(first_token=1, idle=2 * PATIENCE)
-    stream = run(calls(call("nap")), [*begun(), UNTIL_GONE], tools=[nap_of(clock, 0)], timeouts=timeouts)
+    stream = run(calls(call("nap")), [*begun(), *silence(clock)], tools=[nap_of(clock, 0)], timeouts=timeouts)
     with pytest.raises(TransportTimeout) as caught:
         list(stream)
     assert caught.value.deadline == "first_token"
 
 
-def test_a_long_argument_is_content(run: Run) -> None:
+def test_a_long_argument_is_content(run: Run, clock: FakeTime) -> None:
     """Long arguments count as content, so that first_token does not end the wait for their event."""
     first = {"index": 0, "id": "a", "function": {"name": "get_weather", "arguments": '{"city": '}}
     rest = {"index": 0, "function": {"arguments": '"Paris"}'}}
-    pieces = [chunk(delta(tool_calls=[first])), 1.3, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
-    stream = run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=1.0, idle=PATIENCE))
-    assert stream.text == "18."
+    streams: list[ToolStream] = []
+
+    def late(_: object) -> None:
+        wait_until(lambda: streams and streams[0]._response.deadline._has_content)
+        clock.advance(2 * PATIENCE)
+
+    pieces = [chunk(delta(tool_calls=[first])), late, chunk(delta(tool_calls=[rest])), chunk(delta("tool_calls")), CLOSE]
+    streams.append(run([*begun(), *pieces], says("18."), timeouts=Timeouts(first_token=PATIENCE, idle=PATIENCE)))
+    assert streams[0].text == "18."
 
 
 def test_observer_sees_every_event_once(server: Server) -> None:

@@ -219,7 +219,7 @@ def test_hfclient_serve_with_the_same_database(upstream: ScriptedUpstream, tmp_p
                 assert other.conversations.list() == []
         finally:
             process.terminate()
-            process.communicate(timeout=30)
+            process.communicate(timeout=2 * PATIENCE)
     with Client.local(upstream=upstream.url, database=database) as client:
         assert len(client.conversations.list()) == 4
 

@@ -160,8 +160,9 @@ def test_a_running_answer_can_be_read(caller: Caller, upstream: ScriptedUpstream
     assert "".join(data["token"] for _, _, data in rest if data.get("type") == "stream") == "three"
 
 
-def test_the_log_of_a_finished_generation(caller: Caller, upstream: ScriptedUpstream):
+def test_the_log_of_a_finished_generation(caller: Caller, upstream: ScriptedUpstream, monkeypatch):
     """Numbered from 1, tokens merged and unpadded, the same text; it starts after any number, by query or by header."""
+    monkeypatch.setattr("hfclient.local.generations._MERGE_SECONDS", PATIENCE)
     conversation, generation = caller.create(), str(uuid.uuid4())
     caller.turn(conversation, "Hi", generationId=generation)
     response = caller.get(f"/conversation/{conversation}/stream?generationId={generation}")

@@ -12,6 +12,7 @@ import pytest
 from hfclient.local import LocalServer, generations
 from tests.local.caller import Caller, events, kinds, text_of
 from tests.local.upstream import CUT, Fail, ScriptedUpstream, Think
+from tests.server import PATIENCE
 
 PNG = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -41,8 +42,9 @@ def test_the_stream_is_chat_uis_stream(caller: Caller, upstream: ScriptedUpstrea
     )
 
 
-def test_messages_are_stored_when_the_stream_ends(caller: Caller):
+def test_messages_are_stored_when_the_stream_ends(caller: Caller, monkeypatch):
     """A client that reads the conversation after the stream finds both messages, with lengths in place of tokens."""
+    monkeypatch.setattr(generations, "_MERGE_SECONDS", PATIENCE)
     conversation, generation = caller.create(), str(uuid.uuid4())
     caller.turn(conversation, "Hi", generationId=generation)
     system, user, assistant = caller.messages(conversation)
@@ -103,8 +105,9 @@ def test_two_clients_at_once(new_caller, upstream: ScriptedUpstream):
     assert text_of(list(events(waiting))) == "first done"
 
 
-def test_many_streams_do_not_starve_other_requests(new_caller, upstream: ScriptedUpstream):
+def test_many_streams_do_not_starve_other_requests(new_caller, upstream: ScriptedUpstream, monkeypatch):
     """With forty answers in progress the server still has threads for other requests."""
+    monkeypatch.setattr(generations, "_KEEP_ALIVE_SECONDS", PATIENCE)  # they would not be read: forty times the work for nothing
     gate = threading.Event()
     upstream.say("wait", [gate, "x"])
     callers = [new_caller() for _ in range(40)]

@@ -14,6 +14,7 @@ import requests
 from hfclient.local import LocalServer
 from tests.local.caller import Caller, kinds
 from tests.local.upstream import ScriptedUpstream
+from tests.server import PATIENCE
 
 MISSING = "0" * 24
 JSON = {"Content-Type": "application/json"}
@@ -366,7 +367,7 @@ ODD_PATHS = (
 def test_redirects_stay_here(upstream: ScriptedUpstream, base: str, path: str):
     """No path redirects to another site: browsers drop tabs and line ends, and read a backslash as a slash."""
     with LocalServer(upstream=upstream.url, base_path=base) as server:
-        link = http.client.HTTPConnection(server.url.removesuffix(base).removeprefix("http://"), timeout=15)
+        link = http.client.HTTPConnection(server.url.removesuffix(base).removeprefix("http://"), timeout=PATIENCE)
         link.request("GET", base + path)
         answer = link.getresponse()
         location = answer.getheader("Location")

@@ -20,6 +20,7 @@ from hfclient.events import Finish, Reasoning, Route, Token, Usage
 from hfclient.local import LocalServer, serve
 from hfclient.local.server import _listen
 from hfclient.local.upstream import UpstreamModel
+from tests.chat.replay import wait_until
 from tests.local.caller import Caller, kinds, text_of
 from tests.local.upstream import ScriptedUpstream
 from tests.server import PATIENCE
@@ -259,7 +260,7 @@ def test_start_and_close_are_idempotent(upstream: ScriptedUpstream):
         server.close()
         assert server.wait(0)
     assert "not running" in repr(server)
-    assert threading.active_count() <= before + 2  # handler threads of the scripted upstream may still end
+    wait_until(lambda: threading.active_count() <= before + 2)  # handler threads of the scripted upstream end late
 
 
 def test_ipv6(upstream: ScriptedUpstream):
@@ -298,11 +299,13 @@ def test_serve_outside_the_main_thread(upstream: ScriptedUpstream, capfd):
     )
     thread.start()
     said = ""
-    for _ in range(200):
+
+    def has_a_line() -> bool:
+        nonlocal said
         said += capfd.readouterr().err
-        if "\n" in said:
-            break
-        thread.join(0.02)
+        return "\n" in said
+
+    wait_until(has_a_line)
     url = next(word for word in said.split() if word.startswith("http://"))
     with Caller(url) as caller:
         assert caller.get("/healthcheck").text == "OK"

@@ -17,6 +17,8 @@ from typing import Any
 
 from attrs import frozen
 
+from tests.server import PATIENCE
+
 CUT = object()
 HELLO = ["Hello", ", ", "world", "!"]
 
@@ -30,6 +32,11 @@ class Think:
 class Fail:
     status: int
     message: str
+
+
+class _Server(ThreadingHTTPServer):
+    daemon_threads = True
+    request_queue_size = 128  # a full queue delays a connection by seconds
 
 
 class ScriptedUpstream:
@@ -48,8 +55,7 @@ class ScriptedUpstream:
         return self.requests[-1]["messages"]
 
     def __enter__(self) -> ScriptedUpstream:
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"script": self}))
-        self._server.daemon_threads = True
+        self._server = _Server(("127.0.0.1", 0), type("Handler", (_Handler,), {"script": self}))
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
         self._thread.start()
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}/v1"
@@ -104,7 +110,7 @@ class _Handler(BaseHTTPRequestHandler):
             if step is CUT:
                 return False
             if isinstance(step, threading.Event):
-                step.wait(30)
+                step.wait(PATIENCE)
             elif isinstance(step, (int, float)):
                 time.sleep(step)
             elif isinstance(step, dict):

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chat.conftest import _short_pauses, client, make_client, ui
+from tests.chat.conftest import _short_pauses, client, make_client, resume, ui
 from tests.processes.helpers import PromptedChatUI
 
-__all__ = ["_short_pauses", "client", "make_client", "prompted", "ui"]
+__all__ = ["_short_pauses", "client", "make_client", "prompted", "resume", "ui"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from tests.chat.replay import FINISHED, JSONL, KEEP_ALIVE, STARTED, ChatUI, final, form_data, lines, token, wait_until
-from tests.server import LAST_CHUNK, PATIENCE, Recorded, Step, chunk, head
+from tests.server import LAST_CHUNK, LONG, Recorded, Step, chunk, head
 
 ROOT = Path(__file__).parents[2]
 HAS_FDS = os.path.isdir("/proc/self/fd")
@@ -147,7 +147,7 @@ class Script:
 
     def end(self) -> tuple[int, str, str]:
         """Wait for its end; return its exit status and the rest of its standard output and error."""
-        out, err = self.process.communicate(timeout=2 * PATIENCE)
+        out, err = self.process.communicate(timeout=LONG)
         return self.process.returncode, out, err
 
     def __enter__(self) -> Script:

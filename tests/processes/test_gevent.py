@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 
 import pytest
 
@@ -91,6 +93,20 @@ print(reader.value[:11], "more more" in reader.value)
     assert (status, err) == (0, "")
     assert out.splitlines() == [f"{[True] * 8} True", "endless-one True"]
     assert len(prompted.stops_for("endless one")) == 1
+
+
+def test_the_end_of_a_process() -> None:
+    """The last collection, when the greenlets have gone, prints nothing."""
+    code = """
+from gevent import monkey
+monkey.patch_all()
+import gevent
+from hfclient.process.garbage_collection import in_gc_finalizer
+gevent.sleep(0)
+assert not in_gc_finalizer()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_killing_a_greenlet_stops_its_answer(prompted: PromptedChatUI) -> None:

@@ -150,6 +150,16 @@ def test_a_providers_key(server: Server) -> None:
     _holds_none(caught.value, KEY)
 
 
+def test_a_servers_key(server: Server) -> None:
+    """The key of an inference server is masked in the server's messages, and the client does not show it."""
+    server.on("*", json_answer({"error": f"Incorrect API key provided: {KEY}."}, 401))
+    client = Client(server.url, token="", cookies="", inference_url=server.url + "/v1", inference_key=KEY)
+    with pytest.raises(HFClientError, match=r"Incorrect API key provided: \*\*\*\.") as caught:
+        client.inference.chat("hi", model="m").result()
+    _holds_none(caught.value, KEY)
+    assert KEY not in f"{client!r} {client.inference!r} {client._session.credentials!r}"
+
+
 def test_inside_of_streams(server: Server, transport_name: str) -> None:
     """An error in the middle of an answer is masked; the text of the answer is unchanged."""
     update = json.dumps({"type": "status", "status": "error", "message": f"provider refused {TOOL} and {TOKEN}"})

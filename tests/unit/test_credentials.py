@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import pickle
+import sys
 import threading
+import types
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +16,7 @@ from hfclient.credentials import (
     SESSION_COOKIE,
     Credentials,
     Secret,
+    colab_secret,
     find_cookies,
     find_token,
     origin_of,
@@ -114,6 +118,44 @@ def test_environment(tmp_path: Path) -> None:
     assert (token, explicit, type(token)) == ("hf_file", False, Secret)
     path.write_text("\n")
     assert find_token(None, env) == (None, False)
+
+
+@pytest.fixture
+def colab(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The kernel of Google Colab, as far as a secret is concerned; returns the answers that are left."""
+    answers: list[Any] = []
+
+    def get(name: str) -> str:
+        assert name == "HF_TOKEN"
+        answer = answers.pop()
+        if isinstance(answer, Exception):
+            raise answer
+        return str(answer)
+
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    userdata = types.ModuleType("google.colab.userdata")
+    userdata.get = get  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "google.colab.userdata", userdata)
+    monkeypatch.setattr(colab_secret, "_found", [])
+    return answers
+
+
+def test_a_secret_of_colab(colab: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Colab's secret is taken if there is no other token, as one that was found; Colab is asked once."""
+    monkeypatch.setenv("HF_TOKEN", "hf_env")
+    assert find_token() == ("hf_env", False)
+    monkeypatch.delenv("HF_TOKEN")
+    assert find_token("") == (None, True)
+    assert find_token(None, {}) == (None, False)
+    colab.append(" hf_colab\n")
+    assert find_token() == find_token() == ("hf_colab", False)
+    assert colab == []
+
+
+def test_a_refused_secret_of_colab(colab: list[Any]) -> None:
+    """A secret that does not exist, or that the user does not share, is not a token; Colab does not ask again."""
+    colab.append(LookupError("SecretNotFoundError"))
+    assert find_token() == find_token() == (None, False)
 
 
 def test_locations_of_the_token_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

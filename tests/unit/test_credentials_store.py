@@ -326,20 +326,21 @@ def test_threads_lose_nothing(store: LoginStore) -> None:
 def test_readers_see_complete_files(store: LoginStore) -> None:
     """A reader during writes sees a complete version."""
     store.put(HF, _login())
-    done = threading.Event()
-    seen = 0
+    begun, enough = threading.Event(), threading.Event()
 
     def write() -> None:
-        _save(str(store.path), 0, 25)
-        done.set()
+        while not enough.is_set():
+            _save(str(store.path), 0, 5)
+            begun.set()
 
     writer = threading.Thread(target=write)
     writer.start()
-    while not done.is_set():
-        assert store.get(HF) is not None
-        seen += 1
-    writer.join()
-    assert seen > 0
+    try:
+        assert begun.wait(PATIENCE)
+        assert all(store.get(HF) is not None for _ in range(100))
+    finally:
+        enough.set()
+        writer.join()
 
 
 # The lock

@@ -336,9 +336,9 @@ def test_comments_are_not_content(ask: Callable[..., Any], clock: FakeTime) -> N
     assert caught.value.deadline == "first_token"
 
 
-def test_silence_in_the_middle(ask: Callable[..., Any]) -> None:
+def test_silence_in_the_middle(ask: Callable[..., Any], silence: None) -> None:
     """Silence raises after its deadline and keeps the received text."""
-    stream = ask([STREAM, chunk(HEL), UNTIL_GONE], timeouts=Timeouts(idle=1))
+    stream = ask([STREAM, chunk(HEL), UNTIL_GONE], timeouts=Timeouts(idle=PATIENCE))
     with pytest.raises(TransportTimeout) as caught:
         stream.result()
     assert caught.value.deadline == "idle"

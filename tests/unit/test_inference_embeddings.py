@@ -182,3 +182,17 @@ def test_numpy_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "numpy", None)
     with pytest.raises(MissingDependencyError, match="pip install numpy"):
         to_numpy([[1.0]])
+
+
+@pytest.mark.parametrize("form", [int, float, str, lambda index: index + 1], ids=["int", "float", "str", "from 1"])
+def test_order_by_index(form: Any) -> None:
+    """The indexes decide the order, as whole numbers, as floats or as text, from 0 or from 1."""
+    data = [{"index": form(index), "embedding": [float(index)]} for index in (2, 0, 1)]
+    assert parse_vectors(answer({"data": data}), 3) == [[0.0], [1.0], [2.0]]
+
+
+@pytest.mark.parametrize("indexes", [[0, 0, 0], [0, 1, 0], [None, 1, None], ["a", "b", "c"]], ids=str)
+def test_indexes_that_do_not_differ(indexes: list[Any]) -> None:
+    """Vectors stay in the order in which they came."""
+    data = [{"index": index, "embedding": [float(place)]} for place, index in enumerate(indexes)]
+    assert parse_vectors(answer({"data": data}), 3) == [[0.0], [1.0], [2.0]]

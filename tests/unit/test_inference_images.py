@@ -6,6 +6,7 @@ import base64
 import io
 import json
 import pickle
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ from hfclient.events import Failover
 from hfclient.files.data_urls import decode_base64, decode_data_url
 from hfclient.files.media_types import SUFFIXES, dimensions, sniff
 from hfclient.inference.content.image_inputs import ImageInput, load_image
+from hfclient.inference.media.image_lists import Images
 from hfclient.inference.media.images import Image, Video, media_from
 from hfclient.inference.providers.results import OutputFile
 from hfclient.inference.tasks.audio import Audio
@@ -242,8 +244,183 @@ def test_metadata(tmp_path: Path) -> None:
         assert opened.text == {"prompt": "ein Fuchs 🦊", "model": "acme/m", "provider": "p", "seed": "7"}
         assert opened.size == (16, 8)
     assert dimensions(saved.read_bytes()) == (16, 8)
-    with pytest.raises(Unsupported, match="only PNG"):
-        an_image(content=drawn("JPEG")).save(tmp_path / "x", metadata=True)
+
+
+NOTES = {"prompt": "ein Fuchs 🦊 <\"&'> \n{x}", "model": "acme/m", "provider": "p", "seed": 7}
+
+
+def pictures(kind: str) -> list[bytes]:
+    """Images of a format: with and without transparency, with metadata of their own, moving."""
+    pil = pytest.importorskip("PIL.Image")
+    picture = pil.effect_noise((33, 21), 80).convert("RGB")
+    exif = pil.Exif()
+    exif[0x010E] = "a camera's own"
+    modes = [picture] if kind == "JPEG" else [picture, picture.convert("RGBA")]
+    options: dict[str, list[dict[str, Any]]] = {
+        "PNG": [{}],
+        "JPEG": [{}, {"exif": exif, "icc_profile": b"x" * 999}, {"progressive": True}],
+        "WEBP": [{"lossless": True}, {"quality": 50}, {"xmp": b"<x/>", "exif": exif}, {"append_images": [picture], "save_all": True}],
+    }  # fmt: skip
+    made = []
+    for mode in modes:
+        for option in options[kind]:
+            buffer = io.BytesIO()
+            mode.save(buffer, kind, **option)
+            made.append(buffer.getvalue())
+    return made
+
+
+def pixels(content: bytes) -> list[tuple[Any, ...]]:
+    pil = pytest.importorskip("PIL.Image")
+    with pil.open(io.BytesIO(content)) as opened:
+        return [(opened.seek(number), opened.mode, opened.size, opened.tobytes()) for number in range(getattr(opened, "n_frames", 1))]
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_metadata_of_all_formats(kind: str, tmp_path: Path) -> None:
+    """Pillow reads the prompt of each format, the pixels stay, and the image is loaded with everything that was written."""
+    pil = pytest.importorskip("PIL.Image")
+    for number, content in enumerate(pictures(kind)):
+        image = media_from(Image, content, OutputFile(), **NOTES)
+        saved = image.save(tmp_path / f"{kind}-{number}", metadata=True)
+        assert pixels(saved.read_bytes()) == pixels(content)
+        assert dimensions(saved.read_bytes()) == (33, 21)
+        with pil.open(saved) as opened:
+            if kind != "PNG":
+                assert opened.info["xmp"].startswith(b"<?xpacket begin=")
+                assert b"trainedAlgorithmicMedia" in opened.info["xmp"]
+            for kept in ("exif", "icc_profile"):
+                with pil.open(io.BytesIO(content)) as before:
+                    assert opened.info.get(kept) == before.info.get(kept)
+        loaded = Image.load(saved)
+        assert (loaded.prompt, loaded.model, loaded.provider, loaded.seed) == tuple(NOTES.values())
+        assert (loaded.mime, loaded.width, loaded.height) == (image.mime, 33, 21)
+        again = loaded.save(tmp_path / f"again-{kind}-{number}", metadata=True)  # a second copy changes nothing
+        assert Image.load(again).prompt == NOTES["prompt"]
+        assert pixels(again.read_bytes()) == pixels(content)
+
+
+def test_xmp_is_xml() -> None:
+    """The packet is XML with the properties of IPTC, whatever the prompt contains."""
+    from xml.etree import ElementTree
+
+    image = media_from(Image, drawn("JPEG"), OutputFile(), prompt='"/>\0\ud800\uffff\x1b</x:xmpmeta>{i}' + "ż" * 500, model="m")
+    content = image.with_metadata()
+    packet = content[content.index(b"<?xpacket") : content.index(b'<?xpacket end="r"?>')]
+    root = ElementTree.fromstring(packet.split(b"?>", 1)[1])
+    (description,) = root.iter("{http://www.w3.org/1999/02/22-rdf-syntax-ns#}Description")
+    iptc = "{http://iptc.org/std/Iptc4xmpExt/2008-02-29/}"
+    assert description.attrib[f"{iptc}AIPromptInformation"].startswith('"/>\ufffd\ufffd\ufffd\ufffd</x:xmpmeta>{i}ż')
+    assert description.attrib[f"{iptc}AISystemUsed"] == "m"
+    assert "".join(description.itertext()).strip() == description.attrib[f"{iptc}AIPromptInformation"]
+
+
+def test_metadata_without_space() -> None:
+    """A format without a place for it, a prompt that is too long for a JPEG and a broken file are refused."""
+    with pytest.raises(Unsupported, match="image/gif has not"):
+        an_image(content=drawn("GIF")).with_metadata()
+    with pytest.raises(InvalidInputError, match="too long"):
+        media_from(Image, drawn("JPEG"), OutputFile(), prompt="x" * 70_000).with_metadata()
+    for broken in (b"\xff\xd8\xff", b"RIFF....WEBP", b"\x89PNG\r\n\x1a\n"):
+        with pytest.raises(Unsupported):
+            Image(content=broken, mime=str(sniff(broken)), prompt="x").with_metadata()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\x89PNG\r\n\x1a\n" + b"\xff" * 100,
+        PNG[:33] + b"\0\0\0\x20iTXtseed\0\0\0\0\0" + b"9" * 23 + b"\0\0\0\0" + PNG[33:],
+        b"\xff\xd8\xff" + b'hfclient:facts="{"',
+        b"\xff\xd8\xff" + b'hfclient:facts="[1]"',
+        b"\xff\xd8\xff" + b'hfclient:facts="{&quot;prompt&quot;: 7, &quot;content&quot;: &quot;x&quot;, &quot;seed&quot;: &quot;x&quot;}"',
+        b"\xff\xd8\xff" + b'hfclient:facts="\xff"' * 1000,
+    ],
+)
+def test_hostile_files(tmp_path: Path, content: bytes) -> None:
+    """A file of another program is loaded, with the facts that make sense."""
+    (tmp_path / "x").write_bytes(content)
+    loaded = Image.load(tmp_path / "x")
+    assert (loaded.content, loaded.prompt, loaded.seed) == (content, "", None)
+
+
+def test_files_that_are_not_images(tmp_path: Path) -> None:
+    """A missing file, and one that is something else, are errors of this package."""
+    (tmp_path / "x.png").write_text("hello")
+    for name in ("x.png", "y.png", "."):
+        with pytest.raises(InvalidInputError, match=r"x\.png is not an image|cannot read"):
+            Image.load(tmp_path / name)
+
+
+def some_images(*seeds: int | None, prompt: str = "A red fox,\nin the snow!") -> Images:
+    return Images([Image(content=PNG, mime="image/png", prompt=prompt, model="acme/m", provider="p", seed=seed) for seed in seeds])
+
+
+def test_save_all(tmp_path: Path) -> None:
+    """A list of images is saved by a pattern: its fields are safe, an ending is added, a folder has a default."""
+    images = some_images(7, 8)
+    saved = images.save_all(f"{tmp_path}/out/{{i:02d}}-{{slug}}.png")
+    assert [str(path.relative_to(tmp_path)) for path in saved] == ["out/00-a-red-fox-in-the-snow.png", "out/01-a-red-fox-in-the-snow.png"]
+    (tmp_path / "new").mkdir()
+    assert [path.name for path in images.save_all(tmp_path / "new", metadata=False)] == [path.name for path in saved]
+    assert Image.load(saved[1]).seed == 8
+    assert (tmp_path / "new" / saved[1].name).read_bytes() == PNG
+    assert [path.name for path in images.save_all(f"{tmp_path}/{{seed}} {{model}} {{provider}} {{prompt}}")] == [
+        "7 acme_m p A red fox, in the snow!.png",
+        "8 acme_m p A red fox, in the snow!.png",
+    ]
+    assert Images().save_all(tmp_path / "nothing") == []
+
+
+def test_save_all_of_other_formats(tmp_path: Path) -> None:
+    """Files that cannot hold the metadata are saved without it, unless it was required."""
+    images = Images([Image(content=drawn("GIF"), mime="image/gif", prompt="a"), *some_images(1)])
+    saved = images.save_all(tmp_path / "{i}")
+    assert saved[0].read_bytes() == drawn("GIF")
+    assert Image.load(saved[1]).seed == 1
+    with pytest.raises(Unsupported):
+        images.save_all(tmp_path / "again-{i}", metadata=True)
+    assert list(tmp_path.glob("again*")) == []
+
+
+@pytest.mark.parametrize("prompt", ["../../etc/passwd", "..", "/", "", "CON", "\x1b[2J\u202ea", "a" * 999, ".hidden", "日本語の狐", "{i}"])
+def test_prompts_do_not_become_paths(tmp_path: Path, prompt: str) -> None:
+    """Whatever the prompt contains, the files stay in their folder."""
+    folder = tmp_path / "in"
+    for field in ("slug", "prompt"):
+        (path,) = some_images(1, prompt=prompt).save_all(f"{folder}/{{{field}}}")
+        assert path.parent == folder
+        assert path.name.isprintable()
+        assert not path.name.startswith(".")
+        path.unlink()
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["in"]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "message"),
+    [
+        ("a", "put {i} into"),
+        ("{slug}", "put {i} into"),
+        ("{seed}.png", "no known seed"),
+        ("{number}", "not {number}"),
+        ("{i.__class__}", "not {i.__class__}"),
+        ("{i[0]}", "not {i"),
+        ("{}", "not {}"),
+        ("{0}", "not {0}"),
+        ("{i", "is not a pattern"),
+        ("}", "is not a pattern"),
+        ("{slug:d}", "is not a pattern"),
+        ("{i:{x}}", "is not a pattern"),
+        ("{i}.jpg", "save it as .png"),
+        ("there{i}", "exists already"),
+    ],
+)
+def test_patterns_that_do_not_work(tmp_path: Path, pattern: str, message: str) -> None:
+    """They are refused before anything is written."""
+    (tmp_path / "there1.png").touch()
+    with pytest.raises(InvalidInputError, match=re.escape(message)):
+        some_images(1, None).save_all(f"{tmp_path}/{pattern}")
+    assert [path.name for path in tmp_path.iterdir()] == ["there1.png"]
 
 
 def test_video(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import queue
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -95,7 +96,7 @@ class Partition:
 
     Attributes:
         is_shared: Each relay is a process of its own, as far as the store can tell.
-        down: Every call raises StoreUnavailable, and watches are silent.
+        down: Every call raises StoreUnavailable, and watches are silent. A call that has begun is completed before.
         calls: The names of the methods that were called.
     """
 
@@ -104,6 +105,7 @@ class Partition:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._down = False
+        self._calling = threading.RLock()
         self.calls: list[str] = []
         self._notifies: list[Notify] = []
 
@@ -113,7 +115,8 @@ class Partition:
 
     @down.setter
     def down(self, down: bool) -> None:
-        self._down = down
+        with self._calling:
+            self._down = down
         if not down:
             for notify in list(self._notifies):
                 notify(None)
@@ -125,8 +128,9 @@ class Partition:
     def __getattr__(self, name: str) -> Any:
         def call(*args: Any, **options: Any) -> Any:
             self.calls.append(name)
-            if self._down:
-                raise StoreUnavailable("the store is down")
-            return getattr(self._store, name)(*args, **options)
+            with self._calling:
+                if self._down:
+                    raise StoreUnavailable("the store is down")
+                return getattr(self._store, name)(*args, **options)
 
         return call

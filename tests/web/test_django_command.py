@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from hfclient.web import ConnectionCheck, Guard, check_connections
+from hfclient.doctor import Check
+from hfclient.web import Guard, check_connections
 from tests.local.upstream import ScriptedUpstream
 from tests.processes.helpers import ROOT, environment
 from tests.server import PATIENCE, Server, json_answer
@@ -47,16 +48,12 @@ def test_everything_works() -> None:
             text, error = _call()
             report = json.loads(_call(json=True)[0])
     assert error is None, text
-    assert [line.split(":")[0] for line in text.rstrip().split("\n")] == [
-        "ok      chat server",
-        "ok      login",
-        "ok      features",
-        "ok      models",
-        "ok      inference",
-    ]
+    lines = {line.split(":")[0] for line in text.rstrip().split("\n")}
+    assert {"ok      chat server", "ok      login", "ok      features", "ok      models", "ok      inference", "skipped token"} <= lines
     assert "an anonymous session" in text
     assert report["ok"]
-    assert [set(check) for check in report["checks"]] == [{"name", "status", "detail", "remedy", "seconds"}] * 5
+    assert report["summary"] == "Everything works."
+    assert {tuple(check) for check in report["checks"]} == {("group", "name", "status", "detail", "remedy", "seconds")}
 
 
 def test_a_server_that_is_down() -> None:
@@ -66,10 +63,10 @@ def test_a_server_that_is_down() -> None:
         text, error = _call()
         shown = _call(json=True)[0]
     assert error is not None
-    assert (str(error), error.returncode) == ("failed: chat server, inference", 1)
-    assert "FAILED  chat server: " in text
-    assert "Check the URL" in text
-    assert "skipped models: the chat server cannot be reached" in text
+    assert (str(error), error.returncode) == ("failed: connection, inference", 1)
+    assert "FAILED  connection: 127.0.0.1, port 1 refuses connections" in text
+    assert "Start the server" in text
+    assert "skipped models: the check of the connection failed" in text
     assert SECRET not in text + shown
     assert json.loads(shown)["ok"] is False
 
@@ -77,9 +74,10 @@ def test_a_server_that_is_down() -> None:
 def test_a_missing_login() -> None:
     """HuggingChat without a cookie: the login is named before anything is sent to it."""
     with Client(token="", cookies="") as client:
-        from hfclient.web.connection_checks import _login, _run
+        from hfclient.doctor.chat_server import ChatChecks
+        from hfclient.doctor.results import run
 
-        result = _run("login", lambda: _login(client), 10)
+        result, _ = run("chat", "login", ChatChecks(client, 10).login, 10)
     assert (result.status, "hfclient login" in (result.remedy or "")) == ("failed", True)
 
 
@@ -94,9 +92,10 @@ def test_a_server_that_says_nothing(server: Server) -> None:
     """A check that takes too long is given up, and the others are made."""
     server.on("*", [3.0, json_answer({})])
     with Client(server.url, token="", cookies="", inference_url="http://127.0.0.1:1/v1") as client:
-        results = list(check_connections(client, seconds=0.5))
-    assert results[0] == ConnectionCheck("chat server", "failed", "no result within 0.5 s", results[0].remedy, results[0].seconds)
-    assert [result.status for result in results] == ["failed", "skipped", "skipped", "skipped", "failed"]
+        results = {result.name: result for result in check_connections(client, seconds=0.5)}
+    late = results["chat server"]
+    assert late == Check("chat", "chat server", "failed", "no answer within 0.5 s", late.remedy, late.seconds)
+    assert [results[name].status for name in ("connection", "login", "models", "inference")] == ["ok", "skipped", "skipped", "failed"]
 
 
 class _Store:
@@ -130,8 +129,8 @@ def test_a_guard_without_its_store() -> None:
     pytest.importorskip("redis")
     guard = Guard(store="redis://127.0.0.1:1/0", requests="1/minute")
     with Client("http://127.0.0.1:1", token="", cookies="", inference_url="http://127.0.0.1:1/v1") as client:
-        *_, last = results = list(check_connections(client, guard=guard, skip=["inference", "login"]))
-    assert [result.name for result in results] == ["chat server", "features", "models", "guard store"]
+        *_, last = results = list(check_connections(client, guard=guard, skip=["installation", "environment", "network", "hub", "inference"]))
+    assert {result.group for result in results} == {"chat", "stores"}
     assert (last.status, last.remedy) == ("failed", "Check the URL of the store, and that it runs.")
 
 
@@ -145,7 +144,7 @@ def test_the_command_line(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 1, done.stderr
     assert "FAILED" in done.stdout
-    assert done.stderr.strip() == "CommandError: failed: chat server, inference"
+    assert done.stderr.strip() == "CommandError: failed: connection, inference"
 
 
 def test_static_files(tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import os
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timezone
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,12 +17,14 @@ import pytest
 from hfclient import ConversationBusy, InvalidInputError
 from hfclient.web.errors import StoreUnavailable
 from tests.chat.replay import wait_until
+from tests.clock import FakeTime
 from tests.processes.helpers import in_child, needs_fork, succeeded
 from tests.web.django_site import django_database, set_up
 
 set_up()
 
 from django.core.cache import caches  # noqa: E402
+from django.core.cache.backends import base, db  # noqa: E402
 from django.core.cache.backends.base import InvalidCacheBackendError  # noqa: E402
 from django.core.exceptions import ImproperlyConfigured  # noqa: E402
 from django.core.management import call_command  # noqa: E402
@@ -83,11 +87,17 @@ def test_waiting(cache: Any) -> None:
     timer.join()
 
 
-def test_a_long_answer_keeps_the_lock(cache: Any) -> None:
+def test_a_long_answer_keeps_the_lock(cache: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A lock is renewed while it is held, longer than its time to live."""
+    clock = FakeTime()
+    monkeypatch.setattr(locks, "time", clock)
+    monkeypatch.setattr(base, "time", SimpleNamespace(time=clock.monotonic))
+    monkeypatch.setattr(db, "tz_now", lambda: datetime.fromtimestamp(clock.monotonic(), timezone.utc))
     with conversation_lock("a", ttl=2) as lock:
-        end = lock._valid_until
-        wait_until(lambda: lock._valid_until > end + 2)
+        for _ in range(5):
+            end = lock._valid_until
+            clock.advance(0.6)
+            wait_until(lambda end=end: lock._valid_until > end)  # type: ignore[misc]
         with pytest.raises(ConversationBusy):
             conversation_lock("a").acquire()
     assert cache.get(lock.key) is None
@@ -113,7 +123,7 @@ def test_only_the_owner_releases(cache: Any) -> None:
     with pytest.raises(ConversationBusy):
         conversation_lock("a").acquire()
     second.release()
-    third = conversation_lock("a", ttl=5).acquire()
+    third = conversation_lock("a", ttl=60).acquire()
     third._valid_until = time.monotonic()  # nearly expired: another process may hold it before the delete arrives
     third.release()
     assert cache.get(third.key) is not None

@@ -17,7 +17,7 @@ from hfclient.events import FinalAnswer, Token
 from hfclient.web import RouterPrices, ndjson
 from hfclient.web.errors import LimitExceeded, RunBusy, WebError
 from tests.chat.replay import FINISHED, ChatUI, final, lines, token, wait_until
-from tests.server import json_answer
+from tests.server import PATIENCE, json_answer
 from tests.web.sources import Scripted
 
 pytest.importorskip("flask")
@@ -49,7 +49,7 @@ def make(ui: ChatUI | None = None, **config: Any) -> tuple[Flask, HFClient]:
     @app.post("/ask")
     def ask() -> Response:
         prompt = hf.prompt()
-        return hf.stream_response(lambda: hf.client.chat(prompt))
+        return hf.stream_response(lambda: hf.client.chat(prompt), wait=PATIENCE)
 
     return app, hf
 
@@ -490,7 +490,7 @@ def test_the_guard(ui: ChatUI) -> None:
     @app.post("/guarded")
     def guarded() -> Response:
         prompt, user = hf.prompt(), request.headers["X-User"]
-        return hf.stream_response(hf.guard.watch(lambda: hf.client.chat(prompt), user=user, prompt=prompt))
+        return hf.stream_response(hf.guard.watch(lambda: hf.client.chat(prompt), user=user, prompt=prompt), wait=PATIENCE)
 
     client = app.test_client()
     sent: Any = {"json": {"prompt": "p" * 40}, "headers": {"X-User": "ann"}}
@@ -525,7 +525,7 @@ def test_mistakes_of_the_application(caplog: pytest.LogCaptureFixture) -> None:
 
     @app.get("/user")
     def without_user() -> Response:
-        return hf.stream_response(hf.guard.watch(lambda: hf.client.chat("Hi")))
+        return hf.stream_response(hf.guard.watch(lambda: hf.client.chat("Hi")), wait=PATIENCE)
 
     response = app.test_client().get("/user")
     assert (response.status_code, response.json["code"]) == (500, "internal-error")  # type: ignore[index]

@@ -11,6 +11,7 @@ from hfclient import errors
 from hfclient.events import FinalAnswer, Token
 from hfclient.web.errors import RunNotFound
 from tests.chat.replay import wait_until
+from tests.server import PATIENCE
 from tests.web.sources import Scripted
 
 pytest.importorskip("flask")
@@ -22,9 +23,10 @@ from tests.web.test_flask import frames, text_of
 
 
 class Site:
-    """An application with the views of the documentation; `sources` are the answers to come."""
+    """An application with the views of the documentation; `sources` are the answers to come, `wait` is how long a start waits for one."""
 
-    def __init__(self, **config: Any) -> None:
+    def __init__(self, *, wait: float = PATIENCE, **config: Any) -> None:
+        self.wait = wait
         self.app = app = Flask(__name__)
         self.sources: list[Any] = []
         self.ended: list[tuple[str, str, str]] = []
@@ -39,7 +41,7 @@ class Site:
             if app.config.get("HFCLIENT_GUARD"):
                 call = hf.guard.watch(call, user=user, prompt=prompt)
             key = request.headers.get("Idempotency-Key")
-            return {"run": hf.start(thread, call, owner=user, idempotency_key=key, on_end=self.save).id}
+            return {"run": hf.start(thread, call, owner=user, idempotency_key=key, wait=self.wait, on_end=self.save).id}
 
         @app.get("/runs/<run_id>")
         def follow(run_id: str) -> Response:
@@ -60,6 +62,11 @@ class Site:
     def ask(self, *, thread: str = "t1", user: str = "ann", **headers: str) -> Any:
         fields = {"X-User": user, **{name.replace("_", "-"): value for name, value in headers.items()}}
         return self.client.post(f"/threads/{thread}/ask", json={"prompt": "p" * 40}, headers=fields)
+
+    @property
+    def relay(self) -> Any:
+        with self.app.app_context():
+            return self.hf.relay
 
     def follow(self, run: str, *, user: str = "ann", **headers: str) -> Any:
         return self.client.get(f"/runs/{run}", headers={"X-User": user, **headers})
@@ -157,7 +164,8 @@ def test_closing() -> None:
     site = Site()
     source = Scripted(Token("a"), end=False)
     site.sources = [source]
-    site.ask()
+    run = site.ask().json["run"]
+    wait_until(lambda: site.relay.get(run, owner="ann").last == 1)
     site.hf.close(site.app, timeout=0.1)
     wait_until(source.closed.is_set)
     assert site.ended == [(site.app.name, "a", "interrupted")]
@@ -176,7 +184,7 @@ def test_refused_runs_leave_nothing() -> None:
 
 def test_a_run_that_is_stopped_while_it_waits() -> None:
     """A run that waits for another one and is stopped gives back what was counted for it."""
-    site = Site(GUARD={"requests": "5/day", "tokens": "99000/day"}, RELAY={"busy": "queue"})
+    site = Site(wait=0.01, GUARD={"requests": "5/day", "tokens": "99000/day"}, RELAY={"busy": "queue"})
     first = Scripted(Token("t" * 40), end=False)
     site.sources = [first, Scripted(Token("never"))]
     site.ask()

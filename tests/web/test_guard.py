@@ -657,3 +657,32 @@ def test_repr() -> None:
     guard = Guard("redis://:geheim@host/0", requests="5/minute", total={"tokens": "9/day"})
     assert repr(guard) == "<Guard redis: 9 tokens in 86400 seconds in all; 5 requests in 60 seconds for each user>"
     assert isinstance(guard.watch(Answer), Watched)
+
+
+def test_pickles(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A guard pickles as its configuration; a password in the URL of its store does not go with it."""
+    import pickle
+
+    guard = Guard("memory://", requests="2/hour", per_key={"tokens": "5/hour"}, hold=True)
+    copy = pickle.loads(pickle.dumps(guard))
+    assert (copy.limits, copy.configuration) == (guard.limits, guard.configuration)
+    with pytest.raises(errors.InvalidInputError, match=r"env:NAME") as caught:
+        pickle.dumps(Guard("redis://:secretsecret@localhost/1", requests="2/hour"))
+    assert "secretsecret" not in str(caught.value)
+    monkeypatch.setenv("LIMITS", "redis://:secretsecret@localhost/1")
+    data = pickle.dumps(Guard("env:LIMITS", requests="2/hour"))
+    assert b"secretsecret" not in data
+    assert pickle.loads(data).store.scheme == "redis"
+    monkeypatch.delenv("LIMITS")
+    with pytest.raises(errors.InvalidInputError, match="LIMITS, which is not set"):
+        pickle.loads(data)
+
+
+def test_prices_with_a_client_do_not_pickle() -> None:
+    """The router's prices have a client with a token: a guard with them is not sent to other processes."""
+    import pickle
+
+    with Client(token="hf_secret", cookies="", session="") as client:
+        guard = Guard("memory://", credits="1/day", price=RouterPrices(client.inference))
+        with pytest.raises(errors.InvalidInputError, match="function of a module"):
+            pickle.dumps(guard)

@@ -12,6 +12,7 @@ from hfclient.events import Token, Unknown
 from hfclient.web.errors import RunFailed
 from hfclient.web.relay import MemoryStore, Relay
 from tests.chat.replay import wait_until
+from tests.clock import FakeTime
 from tests.web.relay_sources import Partition, Scripted, read, texts
 
 
@@ -115,7 +116,8 @@ def test_a_system_without_threads(relay: Relay, monkeypatch: pytest.MonkeyPatch)
 def test_a_slow_on_end_does_not_delay_the_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """on_end of a queued run whose process is lost is not called in the thread that renews the leases."""
     names: list[str] = []
-    store = MemoryStore()
+    clock = FakeTime()  # of the leases
+    store = MemoryStore(clock=clock.monotonic)
     view: Any = Partition(store)
     lost = Relay(view, lease=0.5)
     relay = Relay(Partition(store), lease=0.5, on_end=lambda *_: names.append(threading.current_thread().name))  # type: ignore[arg-type]
@@ -123,6 +125,7 @@ def test_a_slow_on_end_does_not_delay_the_leases(monkeypatch: pytest.MonkeyPatch
         lost.start("k", Scripted(prompt).open, busy="queue")
     run = relay.start("k", Scripted("c", None).open, busy="queue")
     view.down = True
+    clock.advance(0.5)
     assert texts(read(relay, run.id)) == "c"
     assert len(names) == 3
     assert not any(name.startswith("hfclient-relay") and name != "hfclient-relay-stop" for name in names)

@@ -13,6 +13,7 @@ from hfclient.web.errors import InvalidRequest
 from hfclient.web.relay import MemoryStore, Relay
 from hfclient.web.relay.follower import Follower
 from tests.chat.replay import wait_until
+from tests.clock import FakeTime
 from tests.web.relay_sources import Partition, Scripted, read, take, texts
 
 LEASE = 0.5
@@ -22,7 +23,8 @@ class Workers:
     """Two relays on one store. What the first one writes can be held back; the second one continues its runs with *replay*."""
 
     def __init__(self) -> None:
-        store = MemoryStore()
+        self.clock = FakeTime()  # of the leases
+        store = MemoryStore(clock=self.clock.monotonic)
         self.replay = Scripted()
         self.view: Any = Partition(store)
         self.first = Relay(self.view, lease=LEASE, coalesce=0.005, recover=lambda run: Scripted(None))
@@ -37,7 +39,9 @@ class Workers:
         entries = take(follower, len(stored))
         self.view.down = True
         source.send(*shown)
-        return run.id, follower, entries + take(follower, len(shown))
+        entries += take(follower, len(shown))
+        self.clock.advance(LEASE)
+        return run.id, follower, entries
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from hfclient.web.relay.encoding import Encoder, decode
 from hfclient.web.relay.replay import Replay
 from tests.chat.recordings import RECORDINGS, Recording, joined
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, log_of, token, wait_until
+from tests.clock import FakeTime
 from tests.processes.helpers import PromptedChatUI, Script, in_child, needs_fork, needs_signals, succeeded
 from tests.server import LAST_CHUNK, PATIENCE, chunk, head
 from tests.web.relay_sources import Partition, Scripted, numbers, read, take, texts
@@ -28,12 +30,21 @@ LEASE = 0.5
 
 
 class Workers:
-    """Relays on one store, each with its own view of it."""
+    """Relays on one store, each with its own view of it.
 
-    def __init__(self, count: int = 2, **options: Any) -> None:
-        self.store = MemoryStore()
+    The time of the store stands still: a lease ends when the test says so, however slow the machine is.
+    """
+
+    def __init__(self, count: int = 2, clock: FakeTime | None = None, **options: Any) -> None:
+        self.clock = clock or FakeTime()
+        self.store = MemoryStore(clock=self.clock.monotonic)
         self.views: list[Any] = [Partition(self.store) for _ in range(count)]
         self.relays = [Relay(view, **{"lease": LEASE, "coalesce": 0.005, **options}) for view in self.views]
+
+    def lose(self) -> None:
+        """Cut the first worker off from the store, and let its leases expire."""
+        self.views[0].down = True
+        self.clock.advance(LEASE)
 
     def __enter__(self) -> Workers:
         return self
@@ -159,7 +170,7 @@ def test_rights_in_another_worker(workers: Workers) -> None:
     for call in (b.follow, b.get, b.stop):
         with pytest.raises(RunNotFound):
             call(run.id, owner="other")
-    assert b.get(run.id, owner="u").status == "running"
+    assert b.get(run.id, owner="u").status in ("queued", "running")  # its first step may not have come
 
 
 def test_keys_and_requests_across_workers(workers: Workers) -> None:
@@ -222,17 +233,24 @@ def test_a_stop_of_a_queued_run_from_another_worker(workers: Workers) -> None:
     assert second.opened == 0
 
 
-def test_followers_elsewhere_keep_a_run() -> None:
+def test_followers_elsewhere_keep_a_run(still: FakeTime) -> None:
     """With on_leave="stop" a follower in another worker counts; when it has left, the run is stopped."""
-    with Workers(on_leave="stop", grace=0.4) as workers:
+    with Workers(clock=still, on_leave="stop", grace=0.4, lease=60.0) as workers:
         a, b = workers.relays
         run = a.start("k", Scripted("a").open)
         follower = b.follow(run.id)
         take(follower, 1)
-        threading.Event().wait(1.0)
+        for _ in range(5):
+            still.advance(0.3)
+            wait_until(lambda: (record := workers.store.get(run.id)) is not None and record.attended == 0)
         assert b.get(run.id).status == "running"
         follower.close()
-        wait_until(lambda: b.get(run.id).status == "interrupted")
+
+        def interrupted() -> bool:
+            still.advance(0.5)
+            return b.get(run.id).status == "interrupted"
+
+        wait_until(interrupted)
 
 
 # Lost processes
@@ -244,7 +262,7 @@ def test_a_lost_generator_ends_its_run(workers: Workers) -> None:
     run = a.start("k", Scripted("a", "b").open)
     wait_until(lambda: b.get(run.id).last == 2)
     follower = b.follow(run.id)
-    workers.views[0].down = True
+    workers.lose()
     found: list[Any] = []
     with pytest.raises(RunFailed) as caught:
         found.extend(follower)
@@ -260,7 +278,7 @@ def test_a_start_does_not_wait_for_a_lost_run(workers: Workers) -> None:
     """A key whose process is gone is free once the lease has expired, also without a follower."""
     a, b = workers.relays
     a.start("k", Scripted("a").open)
-    workers.views[0].down = True
+    workers.lose()
     started: list[Run] = []
 
     def start() -> bool:
@@ -279,7 +297,7 @@ def test_a_queue_behind_a_lost_run(workers: Workers) -> None:
     a, b = workers.relays
     a.start("k", Scripted("a").open)
     run = b.start("k", Scripted("b", None).open, busy="queue")
-    workers.views[0].down = True
+    workers.lose()
     assert texts(read(b, run.id)) == "b"
 
 
@@ -288,7 +306,7 @@ def test_a_stop_of_a_lost_run(workers: Workers) -> None:
     a, b = workers.relays
     run = a.start("k", Scripted("a").open)
     wait_until(lambda: b.get(run.id).last == 1)
-    workers.views[0].down = True
+    workers.lose()
     follower = b.follow(run.id)
     b.stop(run.id)
     assert texts(list(follower)) == "a"
@@ -306,7 +324,7 @@ def test_on_end_of_a_lost_run() -> None:
         a, *others = workers.relays
         run = a.start("k", Scripted("a", "b").open, on_end=lambda *args: None)
         wait_until(lambda: others[0].get(run.id).last == 2)
-        workers.views[0].down = True
+        workers.lose()
         followers = [other.follow(run.id) for other in others]
         for follower in followers:
             with pytest.raises(RunFailed):
@@ -330,7 +348,7 @@ def test_another_worker_continues_a_lost_run() -> None:
         run = a.start("k", source.open, state={"generation": "g"}, owner="u")
         wait_until(lambda: others[0].get(run.id, owner="u").last == 2)
         followers = [other.follow(run.id, owner="u") for other in others for _ in range(3)]
-        workers.views[0].down = True
+        workers.lose()
         results: list[Any] = []
         threads = [threading.Thread(target=lambda f=f: results.append(list(f))) for f in followers]  # type: ignore[misc]
         for thread in threads:
@@ -364,7 +382,7 @@ def test_followers_move_to_the_worker_that_continues() -> None:
         wait_until(lambda: b.get(run.id).last == 2)
         here = a.follow(run.id)
         assert texts(take(here, 2)) == "ab"
-        workers.views[0].down = True
+        workers.lose()
         there = b.follow(run.id)
         assert texts(take(there, 3)) == "abc"
         workers.views[0].down = False
@@ -384,7 +402,7 @@ def test_recover_that_fails(caplog: pytest.LogCaptureFixture) -> None:
         run = a.start("k", Scripted("a").open, state={"g": 1})
         wait_until(lambda: b.get(run.id).last == 1)
         follower = b.follow(run.id)
-        workers.views[0].down = True
+        workers.lose()
         with pytest.raises(RunFailed) as caught:
             list(follower)
         assert caught.value.problem["code"] == "generator-lost"
@@ -402,7 +420,7 @@ def test_a_run_without_state_is_not_continued() -> None:
 
         run = a.start("k", hang, state=lambda source: {"g": 1})
         follower = b.follow(run.id)
-        workers.views[0].down = True
+        workers.lose()
         with pytest.raises(RunFailed):
             list(follower)
         hanging.set()
@@ -416,7 +434,7 @@ def test_lost_runs_are_found_without_followers() -> None:
         run = a.start("k", Scripted("a").open, state={"g": 1})
         assert b.recover_lost() == 0
         wait_until(lambda: b.get(run.id).last == 1)
-        workers.views[0].down = True
+        workers.lose()
         wait_until(lambda: b.recover_lost() == 1)
         wait_until(lambda: b.get(run.id).status == "completed")
         assert texts(read(b, run.id)) == "ab"
@@ -435,23 +453,26 @@ def test_a_recorded_answer_is_continued_at_every_event(found: Recording) -> None
             answer.extend(stream)
         with contextlib.suppress(errors.HFClientError):
             log.extend(conversation.attach(stream.generation_id))
-    whole = texts(answer)
+    whole, whole_events, others = texts(answer), joined(answer), without_text(answer)
+    pieces: list[events.AnyEvent] = []
+    for event in answer:
+        if isinstance(event, (events.Token, events.Reasoning)):
+            pieces += [type(event)(event.text[at : at + 3]) for at in range(0, len(event.text), 3)]
+        else:
+            pieces.append(event)
     for count in range(len(answer) + 1):
         delivered = answer[:count]
         # The same pieces, and pieces of three characters
         assert delivered + list(Replay(delivered).new(answer)) == answer
         again = delivered + list(Replay(delivered).new(log))
-        assert joined(again) == joined(answer)
-        pieces: list[events.AnyEvent] = []
-        for event in answer:
-            if isinstance(event, (events.Token, events.Reasoning)):
-                pieces += [type(event)(event.text[at : at + 3]) for at in range(0, len(event.text), 3)]
-            else:
-                pieces.append(event)
+        assert joined(again) == whole_events
         more = list(Replay(delivered).new(pieces))
         assert texts(delivered + more) == whole
-        others = [event for event in answer if not isinstance(event, (events.Token, events.Reasoning))]
-        assert [event for event in delivered + more if not isinstance(event, (events.Token, events.Reasoning))] == others
+        assert without_text(delivered + more) == others
+
+
+def without_text(answer: list[events.AnyEvent]) -> list[events.AnyEvent]:
+    return [event for event in answer if not isinstance(event, (events.Token, events.Reasoning))]
 
 
 def test_a_replay_of_whole_numbers() -> None:
@@ -496,7 +517,7 @@ def test_a_run_on_a_chat_server_is_continued(kind: str) -> None:
             run = a.start("k", call, state={"page": 1})
             wait_until(lambda: b.get(run.id).last == 11)
             follower = b.follow(run.id)
-            workers.views[0].down = True
+            workers.lose()
             found = list(follower)
             assert texts(found) == "".join(words)
             assert numbers(found) == list(range(1, len(found) + 1))
@@ -534,6 +555,61 @@ def test_a_shutdown_hands_over() -> None:
         assert texts(read(b, run.id, here.last_id)) == "cd"
         assert source.stopped == 0
         wait_until(lambda: source.detached == 1)
+
+
+def test_a_shutdown_hands_over_what_it_has_just_taken() -> None:
+    """A run that a relay takes over while it shuts down is handed over by the shutdown; afterwards the relay takes nothing."""
+    sources = [Scripted("a"), Scripted("a", "b", None)]
+    with Workers(3, recover=lambda run: sources.pop(0), lease=60.0) as workers:
+        a, b, c = workers.relays
+        run = a.start("k", Scripted("a").open, state={"g": 1})
+        wait_until(lambda: b.get(run.id).last == 1)
+        a.close(0)
+        go, taken, take_over = threading.Event(), threading.Event(), workers.views[1].take_over
+
+        def slowly(*args: Any, **options: Any) -> Any:
+            record = take_over(*args, **options)
+            taken.set()
+            assert go.wait(PATIENCE)
+            return record
+
+        workers.views[1].take_over = slowly
+        with ThreadPoolExecutor(2) as pool:
+            pool.submit(b.recover_lost)
+            assert taken.wait(PATIENCE)
+            closed = pool.submit(b.close, 0)
+            wait_until(lambda: b.closing)
+            go.set()
+            closed.result(PATIENCE)
+        record = workers.store.get(run.id)
+        assert record is not None
+        assert (record.ended, record.lease_left <= 0) == (False, True)
+        assert b.recover_lost() == 0
+        assert c.recover_lost() == 1
+        assert texts(read(c, run.id)) == "ab"
+
+
+def test_a_shutdown_ends_what_has_just_begun() -> None:
+    """A run that starts while the relay shuts down is ended by the shutdown, not left to its lease."""
+    with Workers(lease=60.0) as workers:
+        a, b = workers.relays
+        go, begun, create = threading.Event(), threading.Event(), workers.views[0].create
+
+        def slowly(*args: Any, **options: Any) -> Any:
+            begun.set()
+            assert go.wait(PATIENCE)
+            return create(*args, **options)
+
+        workers.views[0].create = slowly
+        with ThreadPoolExecutor(2) as pool:
+            started = pool.submit(a.start, "k", Scripted("a").open)
+            assert begun.wait(PATIENCE)
+            closed = pool.submit(a.close, 0)
+            wait_until(lambda: a.closing)
+            go.set()
+            closed.result(PATIENCE)
+            run = started.result(PATIENCE)
+        assert b.get(run.id).status == "interrupted"
 
 
 def test_a_shutdown_without_recover_ends_its_runs(workers: Workers) -> None:
@@ -593,7 +669,7 @@ def test_a_run_ends_while_the_store_is_down(workers: Workers) -> None:
     source = Scripted("a")
     run = a.start("k", source.open)
     wait_until(lambda: b.get(run.id).last == 1)
-    workers.views[0].down = True
+    workers.lose()
     follower = a.follow(run.id)
     source.send("b", None)
     assert texts(list(follower)) == "ab"
@@ -623,19 +699,23 @@ def test_a_store_that_is_down_refuses_others(workers: Workers) -> None:
     assert source.opened == 0
 
 
-def test_a_follower_waits_for_a_store_that_returns(workers: Workers) -> None:
+def test_a_follower_waits_for_a_store_that_returns() -> None:
     """A short outage of the store does not end a follower in another process."""
-    a, b = workers.relays
-    source = Scripted("a")
-    run = a.start("k", source.open)
-    follower = b.follow(run.id)
-    assert texts(take(follower, 1)) == "a"
-    workers.views[1].down = True
-    source.send("b")
-    wait_until(lambda: a.get(run.id).last == 2)
-    threading.Event().wait(0.1)
-    workers.views[1].down = False
-    assert texts(take(follower, 1)) == "b"
+    with Workers(lease=60.0) as workers:
+        a, b = workers.relays
+        source = Scripted("a")
+        run = a.start("k", source.open)
+        follower = b.follow(run.id)
+        assert texts(take(follower, 1)) == "a"
+        workers.views[1].down = True
+        source.send("b")
+        wait_until(lambda: a.get(run.id).last == 2)
+        mirror = b.mirrors.get(run.id)
+        assert mirror is not None
+        mirror._notified(None)
+        wait_until(lambda: mirror._failures > 0)
+        workers.views[1].down = False
+        assert texts(take(follower, 1)) == "b"
 
 
 def test_a_follower_does_not_wait_for_ever(workers: Workers) -> None:
@@ -874,6 +954,26 @@ print("ended", flush=True)
         assert status in (0, 143)
         assert "Traceback" not in err
         wait_until(lambda: len(ui.stops_for("endless x")) >= 1)
+
+
+@needs_signals
+def test_a_second_sigterm_does_not_end_the_shutdown() -> None:
+    """A process whose main thread has ended waits for the shutdown that SIGTERM has begun, also if the signal comes again."""
+    code = """
+import os, signal, threading, time
+from hfclient.web import Relay
+from hfclient.web.relay.shutdown import on_sigterm
+def close():
+    while signal.getsignal(signal.SIGTERM) is not signal.SIG_IGN:
+        time.sleep(0.01)
+    os.kill(os.getpid(), signal.SIGTERM)
+    print("closed", flush=True)
+on_sigterm(close)
+os.kill(os.getpid(), signal.SIGTERM)
+threading.Event().wait()
+"""
+    with Script(code) as script:
+        assert script.end() == (143, "closed\n", "")
 
 
 @needs_signals

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable
@@ -9,8 +10,9 @@ from collections.abc import Callable
 import pytest
 
 from hfclient.errors import TransportTimeout
-from hfclient.transport import Multipart, Part, Request, Retry, Timeouts, Transport
+from hfclient.transport import Deadline, Multipart, Part, Request, Retry, Timeouts, Transport, curl_multi
 from tests.clock import FakeTime
+from tests.conftest import make_transport
 from tests.server import PATIENCE, SOON, UNTIL_GONE, Server, Step, chunk, chunked, head, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
@@ -56,7 +58,7 @@ def test_no_headers_of_a_stream(transport: Transport, server: Server, start: lis
     server.on("/s", [*start, UNTIL_GONE])
     timeouts = Timeouts(connect=PATIENCE, first_token=SHORT, idle=0.05)
     _expires("first_token", lambda: send(transport, f"{server.url}/s", stream=True, timeouts=timeouts))
-    assert server.client_gone.wait(PATIENCE)
+    server.wait_until_closed()
 
 
 def test_no_headers(transport: Transport, server: Server) -> None:
@@ -64,7 +66,7 @@ def test_no_headers(transport: Transport, server: Server) -> None:
     server.on("/s", [UNTIL_GONE])
     timeouts = Timeouts(connect=PATIENCE, first_token=0.05, idle=SHORT)
     _expires("idle", lambda: send(transport, f"{server.url}/s", timeouts=timeouts))
-    assert server.client_gone.wait(PATIENCE)
+    server.wait_until_closed()
 
 
 def test_silence_in_the_body(transport: Transport, server: Server) -> None:
@@ -78,11 +80,45 @@ def test_silence_in_the_body(transport: Transport, server: Server) -> None:
     response.close()
 
 
-def test_idle_starts_again_with_each_byte(transport: Transport, server: Server) -> None:
+@pytest.fixture
+def reads(monkeypatch: pytest.MonkeyPatch, clock: FakeTime) -> threading.Semaphore:
+    """The reads that have begun, those that send included; libcurl's waits end by the test's clock, too."""
+    begun, read_wait = threading.Semaphore(0), Deadline.read_wait
+
+    def note(self: Deadline) -> float | None:
+        wait = read_wait(self)
+        begun.release()
+        return wait
+
+    monkeypatch.setattr(Deadline, "read_wait", note)
+    monkeypatch.setattr(curl_multi, "time", clock)
+    monkeypatch.setattr(curl_multi, "_MAX_WAIT", 0.01)
+    return begun
+
+
+def _late(clock: FakeTime, reads: threading.Semaphore) -> Step:
+    """A step: the next bytes come in time for ``idle``, which is `PATIENCE`, and mostly in a read of their own.
+
+    Three of these steps are within it: the client may begin two reads to send the request, and read two pieces together.
+    """
+
+    def wait(_: object) -> None:
+        reads.acquire(timeout=0.2)
+        clock.advance(0.3 * PATIENCE)
+
+    return wait
+
+
+def test_idle_starts_again_with_each_byte(
+    transport: Transport, server: Server, clock: FakeTime, reads: threading.Semaphore
+) -> None:
     """Bytes may arrive slowly for longer than ``idle``."""
-    server.on("/s", chunked(b"a", 0.6, b"b", 0.6, b"c", 0.6, b"d", 0.6, b"e"))
-    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(idle=2))
+    late = _late(clock, reads)
+    server.on("/s", chunked(b"a", late, b"b", late, b"c", late, b"d", late, b"e"))
+    response = send(transport, f"{server.url}/s", stream=True, timeouts=Timeouts(first_token=None, idle=PATIENCE))
+    response.deadline.content_arrived()
     assert response.read() == b"abcde"
+    assert clock.monotonic() > 1000 + PATIENCE
 
 
 def test_first_token_ends_with_the_first_content(transport: Transport, server: Server, clock: FakeTime) -> None:
@@ -139,12 +175,15 @@ def test_slow_headers(transport: Transport, server: Server, clock: FakeTime, str
     _passes(deadline, lambda: send(transport, f"{server.url}/s", stream=stream, timeouts=timeouts))
 
 
-def test_slow_headers_are_not_idle(transport: Transport, server: Server) -> None:
+def test_slow_headers_are_not_idle(
+    transport: Transport, server: Server, clock: FakeTime, reads: threading.Semaphore
+) -> None:
     """For ``idle`` each byte of the headers counts: slow is not silent."""
     answer = head(200, "X-Slow: yes", "Content-Length: 2")
     pieces = [answer[at : at + 10] for at in range(0, len(answer), 10)]
-    server.on("/s", [step for piece in pieces for step in (piece, 0.5)] + [b"ok"])
-    response = send(transport, f"{server.url}/s", timeouts=Timeouts(idle=2, total=PATIENCE))
+    late = _late(clock, reads)
+    server.on("/s", [step for piece in pieces for step in (piece, late)] + [b"ok"])
+    response = send(transport, f"{server.url}/s", timeouts=Timeouts(idle=PATIENCE, total=10 * PATIENCE))
     assert (len(pieces), response.headers["x-slow"], response.read()) == (6, "yes", b"ok")
 
 
@@ -252,3 +291,56 @@ def test_after_a_timeout(transport: Transport, server: Server) -> None:
     response.close()
     go.set()
     assert send(transport, f"{server.url}/s", timeouts=PATIENT).read() == b"ab"
+
+
+# A process that was stopped, by Ctrl-Z say, or got no time
+
+
+def test_libcurl_reads_what_came_meanwhile(server: Server, clock: FakeTime, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An answer that came while the process was stopped is read, although its deadline has passed by now."""
+    pytest.importorskip("curl_cffi")
+    waits, answered, sleep = threading.Event(), threading.Event(), curl_multi.Transfer._sleep
+
+    def stopped(self: curl_multi.Transfer, until: float | None) -> bool:
+        if self._sent:
+            waits.set()
+            assert answered.wait(PATIENCE)
+        return sleep(self, until)
+
+    monkeypatch.setattr(curl_multi.Transfer, "_sleep", stopped)
+    monkeypatch.setattr(curl_multi, "time", clock)
+    server.on("/s", [waits, lambda _: clock.advance(2 * PATIENCE), plain(b"ok"), lambda _: answered.set()])
+    transport = make_transport("impersonate")
+    assert send(transport, f"{server.url}/s", timeouts=Timeouts(connect=PATIENCE, idle=PATIENCE)).read() == b"ok"
+    transport.close()
+
+
+@pytest.mark.parametrize("has_bytes", [True, False])
+def test_a_batch_reads_what_came_meanwhile(server: Server, has_bytes: bool) -> None:
+    """The same in the event loop of a batch; without bytes the deadline has passed."""
+    pytest.importorskip("aiohttp")
+    pytest.importorskip("greenlet")
+    from tests.green_transport import GreenTransport
+
+    stopped, answered = threading.Event(), threading.Event()
+    transport = GreenTransport()
+
+    def call() -> bytes:
+        loop = asyncio.get_running_loop()
+        now = loop.time
+
+        def stop() -> None:
+            stopped.set()
+            assert answered.wait(PATIENCE)
+            loop.time = lambda: now() + 2 * PATIENCE  # type: ignore[method-assign]
+
+        came = plain(b"ok") if has_bytes else b""
+        server.on("/s", [lambda _: loop.call_soon_threadsafe(stop) and None, stopped, came, lambda _: answered.set(), UNTIL_GONE])
+        return send(transport._transport, f"{server.url}/s", timeouts=Timeouts(connect=PATIENCE, idle=PATIENCE)).read()
+
+    if has_bytes:
+        assert transport.run(call) == b"ok"
+    else:
+        with pytest.raises(TransportTimeout):
+            transport.run(call)
+    transport.close()

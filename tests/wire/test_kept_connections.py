@@ -194,3 +194,24 @@ def test_a_machine_without_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(curl_cffi, "lib", _Lib("", None))
     monkeypatch.setattr("socket.create_server", refuse)
     make_transport("impersonate").close()
+
+
+def test_a_second_answer_that_the_loop_has_not_read() -> None:
+    """Bytes that came while the event loop was busy are not the answer to the next request of a batch."""
+    pytest.importorskip("aiohttp")
+    from tests.green_transport import GreenTransport
+
+    twice = threading.Event()
+    with Server() as server:
+        transport = GreenTransport()
+        server.on("/s", [plain(b"one"), plain(b"not asked for"), lambda request: twice.set()], plain(b"two"))
+
+        def both() -> list[bytes]:
+            found = []
+            for _ in range(2):
+                found.append(send(transport._transport, f"{server.url}/s", method="POST", body=b"x").read())
+                assert twice.wait(PATIENCE)  # blocks the loop
+            return found
+
+        assert transport.run(both) == [b"one", b"two"]
+        transport.close()

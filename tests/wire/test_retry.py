@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 
@@ -14,9 +15,17 @@ from tests.wire.helpers import session_for
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The times that the session would have slept."""
+    """The times that the session would have slept in this thread; those of other tests may still run."""
     slept: list[float] = []
-    monkeypatch.setattr(Cancellation, "pause", lambda self, seconds: slept.append(seconds))
+    own, pause = threading.get_ident(), Cancellation.pause
+
+    def note(self: Cancellation, seconds: float) -> None:
+        if threading.get_ident() == own:
+            slept.append(seconds)
+        else:
+            pause(self, seconds)
+
+    monkeypatch.setattr(Cancellation, "pause", note)
     return slept
 
 

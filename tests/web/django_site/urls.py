@@ -90,7 +90,7 @@ def events(request: HttpRequest, run_id: str) -> Any:
 def guarded(request: HttpRequest) -> Any:
     """Stream an answer that is counted."""
     prompt = read_prompt(request)
-    return stream_response(request, get_guard().watch(lambda: get_client().chat(prompt), user="ann", prompt=prompt))
+    return stream_response(request, get_guard().watch(lambda: get_client().chat(prompt), user="ann", prompt=prompt), wait=20)
 
 
 def echo(request: HttpRequest) -> HttpResponse:

@@ -1,0 +1,1 @@
+"""Displays in notebooks, in a real IPython and a real kernel."""

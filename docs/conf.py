@@ -1,13 +1,20 @@
 """How Sphinx builds the documentation. `tox -e docs` runs it, with warnings as errors, and then the examples."""
 
+import atexit
+import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))  # for the examples' model, tests/docs/scripted.py
 
+from sphinx import addnodes
+
 from hfclient import __version__
+from tests.docs.notebooks import kernel_environment
 
 ROOT = Path(__file__).parent.parent
 
@@ -16,8 +23,9 @@ author = "the hfclient developers"
 project_copyright = "the hfclient developers"
 release = version = __version__
 
-extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon", "sphinx_copybutton"]
+extensions = ["sphinx.ext.autodoc", "sphinx.ext.doctest", "sphinx.ext.napoleon", "sphinx_copybutton", "myst_nb"]
 exclude_patterns = ["_build"]
+source_suffix = {".rst": "restructuredtext", ".ipynb": "myst-nb"}
 html_theme = "furo"
 html_title = f"hfclient {release}"
 html_static_path = ["static"]
@@ -45,6 +53,16 @@ doctest_global_cleanup = """
 examples.__exit__()
 """
 trim_doctest_flags = True
+
+# The tutorial runs with each build. Its kernel has the same scripted model, from a startup file: it is not in the notebook's text.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 120
+nb_execution_show_tb = True
+nb_render_markdown_format = "gfm"  # tables
+_profile = Path(tempfile.mkdtemp(prefix="hfclient-docs-"))
+atexit.register(shutil.rmtree, _profile, ignore_errors=True)
+os.environ |= kernel_environment(_profile)
 
 
 def _show_examples(app, what, name, obj, options, lines):
@@ -104,7 +122,25 @@ def _find_by_last_name(app, env, node, contnode):
     return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", names[0], node, contnode)
 
 
+def _name_batches(app, doctree):
+    """Let `Batch` be hfclient.batch.Batch, except on the pages of hfclient.web, whose relay has a class of that name, too."""
+    if not app.env.docname.startswith("api/web"):
+        for node in doctree.findall(addnodes.pending_xref):
+            if node.get("reftarget") == "Batch":
+                node["reftarget"] = "hfclient.batch.Batch"
+
+
+def _show_commands(app, docname, source):
+    """Put the help of all commands on the page of the command line."""
+    if docname == "terminal-reference":
+        from docs.command_reference import reference
+
+        source[0] += reference()
+
+
 def setup(app):
     app.connect("missing-reference", _find_by_last_name)
     app.connect("autodoc-process-docstring", _show_examples, priority=1)  # before napoleon
+    app.connect("doctree-read", _name_batches)
     app.connect("source-read", _show_changes)
+    app.connect("source-read", _show_commands)

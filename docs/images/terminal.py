@@ -1,141 +1,149 @@
-"""Draw docs/images/terminal.svg: a terminal in which the small model of ``--local`` answers.
+"""Draw the terminals of the documentation, docs/images/terminal*.svg.
 
-    $ python docs/images/terminal.py
+    $ python -m docs.images.terminal              # all of them, in the folder of the project
+    $ python -m docs.images.terminal doctor       # one
 
-The commands run in a pseudo-terminal (POSIX only). Each piece of an answer appears in the image when it appeared there. A
-viewer without animations, or one that prefers reduced motion, shows the whole answer at once. Lines break between words.
+The README's shows the small model of ``--local``, as its answers grow. The others show a chat-ui on this machine whose model
+is scripted (tests/docs/scripted.py): the same answers always.
 """
 
 from __future__ import annotations
 
-import fcntl
-import html
-import os
-import pty
-import re
+import contextlib
 import shlex
-import struct
-import subprocess
+import shutil
 import sys
-import termios
-import textwrap
-import time
+import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-COMMANDS = [
-    ["hfclient", "chat", "--local", "Explain rain to a child in two sentences."],
-    ["hfclient", "chat", "--local", "Write a line of a song about rain."],
+from docs.images.terminal_screen import Keys, Session
+from hfclient.local import LocalServer
+from tests.docs.scripted import MODEL, ScriptedModel
+from tests.docs.scripted_batches import DATA
+from tests.server import Server, json_answer
+
+FOLDER = Path(__file__).parent
+ROOT = FOLDER.parent.parent
+PORT = 3000
+MODELS = [
+    {
+        "id": name,
+        "architecture": {"input_modalities": inputs, "output_modalities": ["text"]},
+        "providers": [
+            {"provider": provider, "status": "live", "context_length": context, "supports_tools": True}
+            | {"pricing": {"input": price, "output": price * 3}}
+        ],
+    }
+    for name, inputs, provider, context, price in (
+        ("Qwen/Qwen3-8B", ["text"], "nscale", 40_960, 0.06),
+        ("Qwen/Qwen2.5-VL-72B-Instruct", ["text", "image"], "nebius", 131_072, 0.25),
+        ("meta-llama/Llama-3.3-70B-Instruct", ["text"], "groq", 131_072, 0.59),
+        ("openai/gpt-oss-120b", ["text"], "cerebras", 131_072, 0.25),
+    )
 ]
-COLUMNS = 78
-CHARACTER, LINE, FONT = 8.4, 21, 14  # width of a character, height of a line and size of the font, in pixels
-LEFT, TOP = 20, 62  # where the text begins
-
-STYLE = """
-text { font: %dpx ui-monospace, SFMono-Regular, Menlo, Consolas, "DejaVu Sans Mono", "Liberation Mono", monospace;
-       fill: #d7dde5; white-space: pre }
-.prompt { fill: #7ee08a } .dim { fill: #8b97a5 }
-@keyframes appear { from { opacity: 0 } }
-.piece { animation: appear 1ms step-end backwards }
-@media (prefers-reduced-motion: reduce) { .piece { animation: none } }
-"""
+HFCLIENT = [sys.executable, "-m", "hfclient"]
 
 
-def run(command: list[str]) -> list[tuple[float, str]]:
-    """Run *command* in a terminal and return each piece of its output with the seconds since the first one."""
-    reader, terminal = pty.openpty()
-    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 500, 0, 0))
-    environment = {**os.environ, "TERM": "xterm-256color"}
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command], stdin=subprocess.DEVNULL, stdout=terminal, stderr=terminal, env=environment
-    )
-    os.close(terminal)
-    pieces: list[tuple[float, str]] = []
-    while True:
-        try:
-            data = os.read(reader, 65536)
-        except OSError:  # the process has ended
-            break
-        if not data:
-            break
-        pieces.append((time.monotonic(), data.decode()))
-    os.close(reader)
-    if process.wait():
-        raise SystemExit(f"{shlex.join(command)} failed: {''.join(text for _, text in pieces)}")
-    return [(moment - pieces[0][0], text) for moment, text in pieces]
+@contextlib.contextmanager
+def _session(columns: int = 88, *, has_server: bool = True) -> Iterator[Session]:
+    """A screen, with the settings of a new user and, as its chat server, a chat-ui with the scripted model."""
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as servers:
+        environment = {"HOME": folder, "HFCLIENT_HOME": f"{folder}/settings", "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
+        if has_server:
+            model = servers.enter_context(ScriptedModel())
+            server = servers.enter_context(LocalServer(port=PORT, upstream=model.url))
+            environment["HFCLIENT_BASE_URL"] = server.url
+        yield Session(columns, environment, Path(folder))
 
 
-def lines_of(pieces: list[tuple[float, str]]) -> list[list[tuple[float, str, str]]]:
-    """Return the lines of a screen, each a list of (moment, style, text)."""
-    shown: list[tuple[float, str, str]] = []
-    style = ""
-    for moment, piece in pieces:
-        for part in re.split(r"(\x1b\[[0-9;]*m)", piece.replace("\r", "")):
-            if part.startswith("\x1b["):
-                style = "dim" if part == "\x1b[2m" else ""
-            else:
-                shown += [(moment, style, character) for character in part]
-    text = "".join(character for _, _, character in shown)
-    lines: list[list[tuple[float, str, str]]] = []
-    position = 0
-    for paragraph in text.rstrip("\n").split("\n"):
-        for words in textwrap.wrap(paragraph, COLUMNS, replace_whitespace=False) or [""]:
-            position = text.index(words, position)
-            line: list[tuple[float, str, str]] = []
-            for moment, style, character in shown[position : position + len(words)]:
-                if line and line[-1][:2] == (moment, style):
-                    line[-1] = (moment, style, line[-1][2] + character)
-                else:
-                    line.append((moment, style, character))
-            lines.append(line)
-            position += len(words)
-    return lines
+def _run(session: Session, line: str, *, keys: Keys = (), fails: bool = False, hidden: str = "", until: str = "") -> None:
+    """Run the line of a shell; *hidden* options are not shown."""
+    real = line.replace("hfclient", f"{shlex.join(HFCLIENT)}", 1)
+    name, _, rest = real.partition(" -m hfclient ")
+    first, _, more = rest.partition(" ")
+    real = f"{name} -m hfclient {first} {hidden} {more}"
+    session.run(line, ["sh", "-c", real], keys=keys, fails=fails, until=until)
 
 
-def screen() -> list[list[tuple[float, str, str]]]:
-    """Run all commands and return the lines of one screen."""
-    lines: list[list[tuple[float, str, str]]] = []
-    start = 0.0
-    for command in COMMANDS:
-        lines.append([(start, "prompt", "$ "), (start, "", shlex.join(command).replace("'", '"'))])
-        answer = lines_of([(start + 0.8 + moment, text) for moment, text in run(command)])
-        lines += answer
-        start = max(moment for line in answer for moment, _, _ in line) + 0.8
-    return lines
+def terminal() -> str:
+    """The small model answers two prompts."""
+    with _session(78, has_server=False) as session:
+        for prompt in ("Explain rain to a child in two sentences.", "Write a line of a song about rain."):
+            _run(session, f'hfclient chat --local "{prompt}"')
+        return session.draw("hfclient on the command line", moving=True)
 
 
-def drawn(lines: list[list[tuple[float, str, str]]]) -> str:
-    """Return the image as SVG."""
-    width, height = round(LEFT * 2 + COLUMNS * CHARACTER), TOP + len(lines) * LINE + 8
-    rows = []
-    for number, line in enumerate(lines):
-        column = 0
-        for moment, style, text in line:
-            # A fixed width for each text: the image is the same in every monospaced font.
-            x, length = LEFT + column * CHARACTER, len(text) * CHARACTER
-            rows.append(
-                f'<text class="{f"{style} piece".strip()}" x="{x:.1f}" y="{TOP + number * LINE}" textLength="{length:.1f}"'
-                f' lengthAdjust="spacingAndGlyphs" style="animation-delay:{moment:.2f}s">{html.escape(text, quote=False)}</text>'
-            )
-            column += len(text)
-    words = "\n".join("".join(text for _, _, text in line) for line in lines)
-    return "\n".join(
-        [
-            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" xml:space="preserve">',
-            "<title>hfclient on the command line</title>",
-            f"<desc>{html.escape(words, quote=False)}</desc>",
-            f"<style>{STYLE % FONT}</style>",
-            f'<rect x=".5" y=".5" width="{width - 1}" height="{height - 1}" rx="9" fill="#171b21" stroke="#3a424d"/>',
-            *(
-                f'<circle cx="{LEFT + 5 + 18 * i}" cy="20" r="5.5" fill="{colour}"/>'
-                for i, colour in enumerate(("#ff5f57", "#febc2e", "#28c840"))
-            ),
-            *rows,
-            "</svg>\n",
+def markdown() -> str:
+    """An answer with code and a table."""
+    with _session() as session:
+        _run(session, 'hfclient chat "How do I read a CSV file in Python?"')
+        return session.draw("An answer of hfclient chat, with code and a table")
+
+
+def pipes() -> str:
+    """An answer in a pipe: only its code, JSON, the last conversation."""
+    with _session() as session:
+        _run(session, 'hfclient chat -x "How do I read a CSV file in Python?" > read.py; cat read.py')
+        schema = '{"type": "object", "required": ["city", "country"]}'
+        _run(session, f"hfclient chat --schema '{schema}' \"Paris is the capital of France.\" | jq .city")
+        _run(session, 'hfclient chat "What is the capital of France?"')
+        _run(session, 'hfclient chat -c "And of Italy?"')
+        return session.draw("hfclient chat in pipes")
+
+
+def conversation() -> str:
+    """A conversation: a question, another answer of it as code, and the list of commands."""
+    with _session() as session:
+        keys = [
+            ("Ctrl-D exits", "How do I read a CSV file in Python?\r"),
+            ("the system", "And with pandas?\r"),
+            ("read_csv", "/save pandas.md\r"),
+            ("pandas.md", "\x04"),
         ]
-    )
+        _run(session, "hfclient chat", keys=keys)
+        return session.draw("A conversation in the terminal")
 
+
+def doctor() -> str:
+    """The report of a server that does not answer."""
+    with _session() as session:
+        hidden = "--skip installation --skip environment --skip hub --skip inference"
+        _run(session, "hfclient doctor --url http://127.0.0.1:3001", hidden=hidden, fails=True)
+        return session.draw("The report of hfclient doctor")
+
+
+def models() -> str:
+    """The models of the router, with prices."""
+    with _session(has_server=False) as session, Server() as router:
+        router.on("/v1/models", json_answer({"data": MODELS}))
+        _run(session, "hfclient models --inference", hidden=f"--inference-url {router.url}")
+        return session.draw("The models of the router")
+
+
+def batch() -> str:
+    """A batch, in the middle of its work."""
+    with _session(100, has_server=False) as session, ScriptedModel(pause=0.5) as model:
+        shutil.copy(DATA / "reviews.csv", session.folder)
+        line = 'hfclient batch reviews.csv -o opinions.csv --workers 8 --template "Good or bad? A review: {text}"'
+        hidden = f"--inference-url {model.url} --model {MODEL}"
+        _run(session, line, hidden=hidden, until=" 44/60")
+        return session.draw("hfclient batch in the middle of its work")
+
+
+PICTURES: dict[str, Callable[[], str]] = {
+    "terminal": terminal,
+    "terminal-markdown": markdown,
+    "terminal-pipes": pipes,
+    "terminal-conversation": conversation,
+    "terminal-models": models,
+    "terminal-doctor": doctor,
+    "terminal-batch": batch,
+}
 
 if __name__ == "__main__":
-    path = Path(__file__).with_suffix(".svg")
-    path.write_text(drawn(screen()), "utf-8")
-    print(path)
+    for name, draw in PICTURES.items():
+        if not sys.argv[1:] or {name, name.removeprefix("terminal-")} & set(sys.argv[1:]):
+            path = FOLDER / f"{name}.svg"
+            path.write_text(draw(), "utf-8")
+            print(path.name, f"{path.stat().st_size:,} bytes", flush=True)

@@ -15,6 +15,7 @@ class LocalCall:
     name = "local"
     needs_threads = True
     keeps_notes = False
+    has_files = False
 
     def with_client(self, **options: Any) -> Self:
         return self

@@ -21,6 +21,7 @@ class Counting(LocalCall):
     """A call that notes each attempt, and answers at the second one."""
 
     keeps_notes = True
+    has_files = False
 
     def run(self, item: Item) -> Any:
         assert item.notes is not None

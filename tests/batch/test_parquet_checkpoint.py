@@ -141,3 +141,24 @@ def test_absurd_counts(tmp_path: Path) -> None:
     checkpoint.close()
     (result,) = read_results(path)
     assert result.ok
+
+
+def test_values_of_any_kind(tmp_path: Path) -> None:
+    """What a part stores is what it returns: objects, texts, numbers, vectors, nothing, and text that UTF-8 does not have."""
+    values: list[Any] = [
+        {"text": "a\ud800b", "usage": None}, {"other": [1, None]}, {}, "text", "b\ud800", 2**70, 1.5, True, None, [], [0.5, -1.0], [1, 0.5], [["a"]],
+    ]  # fmt: skip
+    records = [
+        Record(f"{number:032x}:i\ud800", number, value=value, reply=[None, {"model": "m"}, {}][number % 3]) for number, value in enumerate(values)
+    ]
+    path = tmp_path / "out.parquet"
+    checkpoint = opened(path)
+    checkpoint.save(records[:-1])
+    checkpoint.save(records[-1:])
+    checkpoint.close()
+    checkpoint = opened(path)
+    found = checkpoint.claim([record.key for record in records])
+    checkpoint.close()
+    assert [(one.index, one.value, one.reply) for one in found if isinstance(one, Record)] == [
+        (one.index, one.value, one.reply) for one in records
+    ]

@@ -29,6 +29,8 @@ class Call(Protocol):
     """Whether :meth:`run` has to be in a thread of its own: it runs functions of the caller (tools), or reads streams of a chat."""
     keeps_notes: bool
     """Whether :meth:`run` uses ``Item.notes``, to continue what an earlier run has begun."""
+    has_files: bool
+    """Whether the values may have the content of files."""
 
     def with_client(self, *, transport: Transport | None, timeouts: Timeouts, retry: Retry) -> Call:
         """Return the same call over another transport, for the engine of a batch."""

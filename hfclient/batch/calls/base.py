@@ -41,6 +41,7 @@ class MethodCall:
     name = ""
     needs_threads = False
     keeps_notes = False
+    has_files = False
     options_type: ClassVar[type]
     """The `TypedDict` of the method's options."""
     own: ClassVar[tuple[str, ...]] = ()

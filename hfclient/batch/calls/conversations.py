@@ -52,6 +52,7 @@ class ConversationCall:
     name = "conversation"
     needs_threads = True  # the streams of a chat are not made for greenlets
     keeps_notes = True
+    has_files = False
 
     def __init__(self, client: Client, options: Mapping[str, Any]) -> None:
         self._client = client

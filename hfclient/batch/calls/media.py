@@ -22,6 +22,7 @@ class ImageCall(MethodCall):
     """`InferenceClient.image` for each item, a prompt."""
 
     name = "image"
+    has_files = True
     options_type = ImageOptions
 
     def run(self, item: Item) -> Image:
@@ -39,6 +40,7 @@ class SpeakCall(MethodCall):
     """`InferenceClient.speak` for each item, a text."""
 
     name = "speak"
+    has_files = True
     options_type = SpeakOptions
 
     def run(self, item: Item) -> Audio:

@@ -92,6 +92,7 @@ class TaskCall(MethodCall):
     """`InferenceClient.task` for each item, with ``name=`` for all of them or in each item."""
 
     name = "task"
+    has_files = True
     options_type = TaskOptions
     own = ("name",)
 

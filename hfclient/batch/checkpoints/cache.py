@@ -33,20 +33,22 @@ def open_store(
         InvalidInputError: Another kind of file, or other options than before; see `Checkpoint.begin`.
         CheckpointError: It cannot be opened.
     """
-    store = with_files(open_checkpoint(checkpoint), checkpoint)
+    store = open_checkpoint(checkpoint)
+    if call.has_files:
+        store = with_files(store, checkpoint)
     try:
         if store is not None:
             store.begin(describe(call.shared_settings()), on_change)
         if cache is None or cache is False:
             return store
-        return CachedCheckpoint(store, _open_cache(cache))
+        return CachedCheckpoint(store, _open_cache(call, cache))
     except BaseException:
         if store is not None:
             store.close()
         raise
 
 
-def _open_cache(cache: str | os.PathLike[str] | Checkpoint | bool) -> Checkpoint:
+def _open_cache(call: Call, cache: str | os.PathLike[str] | Checkpoint | bool) -> Checkpoint:
     if cache is True:
         folder = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "hfclient"
         try:
@@ -54,7 +56,9 @@ def _open_cache(cache: str | os.PathLike[str] | Checkpoint | bool) -> Checkpoint
         except OSError as error:
             raise CheckpointError(f"the folder of the cache, {folder}, cannot be made: {error.strerror or error}") from error
         cache = folder / "answers.sqlite"
-    opened = with_files(open_checkpoint(None if cache is False else cache, "cache"), cache)
+    opened = open_checkpoint(None if cache is False else cache, "cache")
+    if call.has_files:
+        opened = with_files(opened, cache)
     assert opened is not None  # the caller has excluded None
     try:
         opened.begin({"call": "cache"}, "redo")

@@ -28,7 +28,7 @@ from hfclient.batch.errors import CheckpointError
 from hfclient.errors import InvalidInputError
 from hfclient.files.saving import sync_folder
 
-__all__ = ["JsonLinesCheckpoint"]
+__all__ = ["JsonLinesCheckpoint", "StoredAnswer"]
 
 _START = b'{"hfclient_checkpoint":'
 _VERSION = 1
@@ -60,8 +60,23 @@ class _Line(msgspec.Struct, omit_defaults=True):
     reply: dict[str, Any] | None = None
 
 
+class StoredAnswer(msgspec.Struct, gc=False):
+    """A line whose value and reply stay JSON."""
+
+    key: str = ""
+    index: int = -1
+    id: str | None = None
+    value: msgspec.Raw = msgspec.Raw(b"null")
+    attempts: int = -1
+    seconds: float = -1.0
+    reply: msgspec.Raw = msgspec.Raw(b"null")
+    error: Any = None
+    note: Any = _NO_NOTE
+
+
 _head = msgspec.json.Decoder(_Head)
 _line = msgspec.json.Decoder(_Line)
+_stored = msgspec.json.Decoder(StoredAnswer)
 
 
 class JsonLinesCheckpoint:
@@ -138,6 +153,21 @@ class JsonLinesCheckpoint:
     def records(self) -> Iterator[Record]:
         for place in self._index.in_order():
             yield self._read(place)
+
+    def stored_answers(self) -> Iterator[StoredAnswer]:
+        """Yield all answers in the order of the file. It reads the file from its beginning to its end, without the index."""
+        place = 0
+        with self._translated("be read"), Path(self._path).open("rb", buffering=1 << 20) as file:
+            for line in file:
+                place += len(line)
+                if place > self._size:
+                    return
+                try:
+                    answer = _stored.decode(line)
+                except ValueError:  # half a surrogate; see `decode_into`
+                    answer = self._decoded(_head, line)  # type: ignore[assignment]
+                if answer.key and answer.error is None and answer.note == _NO_NOTE:
+                    yield answer if isinstance(answer, StoredAnswer) else _stored_answer(self._decoded(_line, line))
 
     def close(self) -> None:
         file, self._file = self._file, -1
@@ -294,7 +324,7 @@ class JsonLinesCheckpoint:
             try:
                 with open(file, "wb", closefd=False) as stream:
                     stream.writelines(_encode({"hfclient_checkpoint": _VERSION, "run": run}) for run in self._runs)
-                    stream.writelines(self._bytes(place, -length) for place, length in self._index.in_order() if length < 0)
+                    stream.writelines(self._bytes(place, -length) for place, length in self._index.in_order("b < 0"))
                     notes = (self._bytes(*place) for place in self._notes.in_order() if place[1])
                     stream.writelines(line for line in notes if not self._is_answered(self._decoded(_head, line).key))
                 os.fsync(file)
@@ -322,6 +352,11 @@ class JsonLinesCheckpoint:
         except OSError as error:
             reason = error.strerror or str(error)
             raise CheckpointError(f"{self._path} cannot {action}: {reason}. The answers that it has are complete") from error
+
+
+def _stored_answer(line: _Line) -> StoredAnswer:
+    value, reply = (msgspec.Raw(encode(data).encode()) for data in (line.value, line.reply))
+    return StoredAnswer(line.key, line.index, line.id, value, line.attempts, line.seconds, reply)
 
 
 def _encode_record(record: Record) -> bytes:

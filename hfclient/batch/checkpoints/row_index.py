@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +11,8 @@ from hfclient.batch.errors import CheckpointError
 __all__ = ["RowIndex", "storable"]
 
 _CACHE = -8000  # kB of memory; the rest is in a temporary file, which SQLite deletes
-_RECENT = 4096  # rows that are put together: each call of SQLite releases Python's lock, and then waits for the thread of the requests
+_RECENT = 4096  # rows that are put together
+_AT_ONCE = 300  # rows in a statement, with three of its at most 999 parameters each; see `hfclient.batch.checkpoints.sqlite`
 _BITS = 2**26  # of the filter, 8 MB: a new key needs no look into the table, nearly always up to ten million
 
 
@@ -58,12 +60,12 @@ class RowIndex:
             count: int = self._database.execute(f"SELECT count(*) FROM rows WHERE {condition}").fetchone()[0]  # noqa: S608 (ours)
             return count
 
-    def in_order(self) -> Iterator[tuple[int, int]]:
-        """Yield the numbers of all keys, sorted."""
+    def in_order(self, condition: str = "1") -> Iterator[tuple[int, int]]:
+        """Yield the numbers of all keys for which *condition* holds, sorted; see :meth:`count`."""
         self._write_recent()
         if self._database is not None:
             with _translated():
-                yield from self._database.execute("SELECT a, b FROM rows ORDER BY a, b")
+                yield from self._database.execute(f"SELECT a, b FROM rows WHERE {condition} ORDER BY a, b")  # noqa: S608 (ours)
 
     def close(self) -> None:
         """Delete the table."""
@@ -91,8 +93,11 @@ class RowIndex:
             self._recent = {}
 
     def _insert(self, rows: Iterable[tuple[str, int, int]]) -> None:
+        rest = iter(rows)
         with _translated():
-            self._table().executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?)", ((storable(key), a, b) for key, a, b in rows))
+            while values := [value for key, a, b in itertools.islice(rest, _AT_ONCE) for value in (storable(key), a, b)]:
+                marks = ",".join(["(?,?,?)"] * (len(values) // 3))
+                self._table().execute(f"INSERT OR REPLACE INTO rows VALUES {marks}", values)  # noqa: S608 (question marks)
 
     def _table(self) -> Any:
         if self._database is None:

@@ -4,11 +4,15 @@
 
 An item is asked by the process that claims it first; the others wait for its answer. A claim belongs to an owner, which proves every
 few seconds that it lives; the claims of one that has ended, or that has been silent for a minute, are free again.
+
+Few statements take many rows each: every call of SQLite releases Python's lock, and then waits for the thread of the requests. So
+new items are claimed with one statement, and answers are stored with one; claims of answered items say nothing and are deleted later.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 import os
 import sqlite3
@@ -37,6 +41,7 @@ _LEASE = 60.0  # seconds of silence after which an owner counts as dead
 _BEAT = 15.0  # seconds between two signs of life
 _BUSY = 60.0  # seconds to wait for another process's transaction, which takes milliseconds
 _PAGE = 500  # records that are read at a time
+_AT_ONCE = 100  # rows in a statement: of at most 999 parameters each has nine
 _SCHEMA = """
 CREATE TABLE runs (number INTEGER PRIMARY KEY, run TEXT NOT NULL);
 CREATE TABLE answers (
@@ -47,11 +52,13 @@ CREATE TABLE owners (owner TEXT PRIMARY KEY, process TEXT NOT NULL, until REAL N
 CREATE TABLE claims (key TEXT PRIMARY KEY, owner TEXT NOT NULL) WITHOUT ROWID
 """
 _COLUMNS = 'key, "index", id, value, error, attempts, seconds, reply'
-_SAVE = f"""
-INSERT INTO answers ({_COLUMNS}, stored) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE SET "index" = excluded."index",
+_SAVE = f"INSERT INTO answers ({_COLUMNS}, stored) VALUES"
+_UNLESS_ANSWERED = """ON CONFLICT (key) DO UPDATE SET "index" = excluded."index",
 id = excluded.id, value = excluded.value, error = excluded.error, attempts = excluded.attempts, seconds = excluded.seconds,
 reply = excluded.reply, stored = excluded.stored WHERE excluded.error IS NULL OR answers.error IS NOT NULL
-"""  # noqa: S608 (constants)
+"""
+_CLAIM = "INSERT OR IGNORE INTO claims SELECT column1, column2 FROM (VALUES"
+_NEW = ") WHERE NOT EXISTS (SELECT 1 FROM answers WHERE key = column1 AND error IS NULL)"
 _FIND = f"SELECT {_COLUMNS}, stored FROM answers WHERE key IN"  # noqa: S608 (constants)
 _READ = f"SELECT rowid, {_COLUMNS} FROM answers WHERE rowid > ? ORDER BY rowid LIMIT {_PAGE}"  # noqa: S608 (constants)
 _of_parents: list[sqlite3.Connection] = []  # of a forked process: closing them here would remove files that the parent uses
@@ -70,11 +77,13 @@ class SqliteCheckpoint:
         self._owner = uuid.uuid4().hex
         self._process = os.getpid()
         self._taken: set[str] = set()  # keys that another owner asks
+        self._answered: list[str] = []  # keys whose claims are to be deleted
         self._since = time.time()
         self._mutex = threading.RLock()  # notes come from other threads
         self._closing = threading.Event()
         self._heart: threading.Thread | None = None
         self._database: sqlite3.Connection | None = None
+        self._is_durable: bool | None = None  # how the database writes now, if that is known
         with self._translated("opened"):
             self._database = _connected(path, read_only=read_only)
         self._inode = Path(path).stat().st_ino
@@ -89,35 +98,45 @@ class SqliteCheckpoint:
                 database.execute("INSERT INTO runs (run) VALUES (?)", (encode(run),))
 
     def claim(self, keys: Sequence[str]) -> list[Record | Literal["mine", "taken"]]:
+        names = [storable(key) for key in keys]
+        rows = [(name, self._owner) for name in names]
+        if self._heart is not None and self._taken.isdisjoint(keys):
+            with self._writing(durable=False) as database:
+                if _insert(database, _CLAIM, rows, _NEW) == len(rows):
+                    return ["mine"] * len(rows)
         with self._translated("read"):
-            version = self._version()
             claims = self._stored(self._open(), keys)
-        wanted = [at for at, claim in enumerate(claims) if claim == "mine"]
-        if not wanted:
+        if "mine" not in claims:
             return claims
         with self._transaction(durable=False) as database:
             self._live(database)
-            if self._version() != version:  # another owner has stored answers, or claimed items
-                for at, claim in zip(wanted, self._stored(database, [keys[at] for at in wanted]), strict=True):
-                    claims[at] = claim
-                wanted = [at for at in wanted if claims[at] == "mine"]
-            rows = [(storable(keys[at]), self._owner) for at in wanted]
-            if database.executemany("INSERT OR IGNORE INTO claims VALUES (?, ?)", rows).rowcount < len(wanted):
-                for at, (key, _) in zip(wanted, rows, strict=True):
-                    if database.execute("SELECT owner FROM claims WHERE key = ?", (key,)).fetchone()[0] != self._owner:
-                        claims[at] = "taken"
-                        self._taken.add(keys[at])
+            claims = self._stored(database, keys)  # another owner may have stored answers meanwhile
+            _insert(database, _CLAIM, rows, _NEW)
+            others = set(_found(database, "SELECT key FROM claims WHERE owner != ? AND key IN", names, self._owner))
+            for at, claim in enumerate(claims):
+                if claim == "mine" and (names[at],) in others:
+                    claims[at] = "taken"
+                    self._taken.add(keys[at])
         return claims
 
     def save(self, records: Iterable[Record]) -> None:
         now = time.time()
         rows = [(*_row(record), now) for record in records]
+        answered = [row[0] for row in rows]
+        has_errors = any(row[4] is not None for row in rows)
+        if len(rows) <= _AT_ONCE and not has_errors and len(self._answered) < _PAGE:
+            with self._writing() as database:
+                _insert(database, _SAVE, rows, _UNLESS_ANSWERED)
+            self._answered += answered
+            return
         with self._transaction() as database:
-            database.executemany(_SAVE, rows)
-            database.executemany("DELETE FROM claims WHERE key = ?", [row[:1] for row in rows])
+            _insert(database, _SAVE, rows, _UNLESS_ANSWERED)
+            for _ in _found(database, "DELETE FROM claims WHERE key IN", [*self._answered, *answered]):
+                pass  # a statement without rows
+        self._answered = []
 
     def note(self, key: str, data: Mapping[str, Any] | None) -> None:
-        with self._transaction() as database:
+        with self._writing() as database:
             if data is None:
                 database.execute("DELETE FROM notes WHERE key = ?", (storable(key),))
             else:
@@ -198,11 +217,8 @@ class SqliteCheckpoint:
 
         An error counts only if another owner has asked meanwhile, for which this one has waited.
         """
-        found: dict[str, tuple[Any, ...]] = {}
         names = [storable(key) for key in keys]
-        for at in range(0, len(names), _PAGE):  # a statement for each key takes three times as long
-            page = names[at : at + _PAGE]
-            found.update((row[0], row) for row in database.execute(f"{_FIND} ({','.join('?' * len(page))})", page))
+        found = {row[0]: row for row in _found(database, _FIND, names)}
         claims: list[Record | Literal["mine", "taken"]] = []
         for key, name in zip(keys, names, strict=True):
             row = found.get(name)
@@ -212,11 +228,6 @@ class SqliteCheckpoint:
                 self._taken.discard(key)
                 claims.append(_record([key, *row[1:-1]]))
         return claims
-
-    def _version(self) -> int:
-        """Return a number that changes with each transaction of another connection."""
-        version: int = self._open().execute("PRAGMA data_version").fetchone()[0]
-        return version
 
     def _runs(self, database: sqlite3.Connection) -> list[Mapping[str, Any]]:
         return [decode(run) for (run,) in database.execute("SELECT run FROM runs ORDER BY number")]
@@ -229,7 +240,8 @@ class SqliteCheckpoint:
         return self._database
 
     @contextlib.contextmanager
-    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+    def _writing(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        """Yield the database for one statement, or for one transaction."""
         with self._mutex, self._translated("written"):
             database = self._open()
             try:
@@ -240,7 +252,15 @@ class SqliteCheckpoint:
                 raise CheckpointError(f"{self._path} was deleted while a batch wrote it; its answers are lost unless they were read")
             if database.in_transaction:  # Ctrl-C came before its end
                 database.execute("ROLLBACK")
-            database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")  # FULL writes through to the disk
+            if self._is_durable is not durable:
+                self._is_durable = None
+                database.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")  # FULL writes through to the disk
+                self._is_durable = durable
+            yield database
+
+    @contextlib.contextmanager
+    def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
+        with self._writing(durable=durable) as database:
             try:
                 database.execute("BEGIN IMMEDIATE")  # Ctrl-C may come while another process writes
                 yield database
@@ -268,6 +288,27 @@ def _beat(checkpoint: weakref.ref[SqliteCheckpoint], closing: threading.Event) -
     while not closing.wait(_BEAT) and (found := checkpoint()) is not None:
         found._renew()
         del found
+
+
+def _insert(database: sqlite3.Connection, start: str, rows: Sequence[tuple[Any, ...]], end: str = "") -> int:
+    """Insert *rows* with a statement that begins and ends so; return how many there are new or changed."""
+    changed = 0
+    for at in range(0, len(rows), _AT_ONCE):
+        page = rows[at : at + _AT_ONCE]
+        values = ",".join(f"({_marks(row)})" for row in page)
+        changed += database.execute(f"{start} {values} {end}", list(itertools.chain.from_iterable(page))).rowcount
+    return changed
+
+
+def _found(database: sqlite3.Connection, start: str, keys: Sequence[str], *values: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the rows of a statement whose last word is IN, for *keys*; *values* are those of its other question marks."""
+    for at in range(0, len(keys), _PAGE):
+        page = keys[at : at + _PAGE]
+        yield from database.execute(f"{start} ({_marks(page)})", [*values, *page]).fetchall()
+
+
+def _marks(values: Sequence[Any]) -> str:
+    return ",".join("?" * len(values))
 
 
 def _connected(path: str, *, read_only: bool) -> sqlite3.Connection:

@@ -57,6 +57,7 @@ class RequestCall:
     name = "request"
     needs_threads = False
     keeps_notes = False
+    has_files = False
 
     def __init__(self, client: InferenceClient, options: Mapping[str, Any]) -> None:
         try:

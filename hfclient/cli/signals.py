@@ -11,7 +11,12 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-__all__ = ["exit_at_once", "handled", "own_process", "wakeup_kept"]
+__all__ = ["Interrupts", "exit_at_once", "handled", "own_process", "wakeup_kept"]
+
+_ENDING = 5.0
+"""Seconds that a call may take to end after Ctrl-C: a little more than the longest clean-up of the library."""
+_SOON = 0.05
+"""Seconds between two attempts to interrupt the main thread."""
 
 
 @contextlib.contextmanager
@@ -35,6 +40,44 @@ def handled(handlers: Mapping[str, Callable[[int, Any], object]]) -> Iterator[No
     finally:
         for number, old in before:
             signal.signal(number, old)
+
+
+class Interrupts:
+    """Ctrl-C for a program that continues after it.
+
+    It raises KeyboardInterrupt inside of a ``with`` block of this object. Another one does nothing while that exception is handled:
+    what it has stopped is being ended, which takes seconds at most, and a second exception would leave half of it.
+    """
+
+    def __init__(self) -> None:
+        self._raises = False
+        self._last = float("-inf")
+
+    def __enter__(self) -> None:
+        self._raises = True
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._raises = False
+
+    def repeat(self) -> None:
+        """Python has dropped the exception: raise it again as soon as the main thread has left the place that drops it."""
+        again = threading.Timer(_SOON, os.kill, (os.getpid(), signal.SIGINT))
+        again.daemon = True
+        again.start()
+
+    def __call__(self, number: int, frame: object) -> None:
+        """Handle SIGINT."""
+        now = time.monotonic()
+        if self._raises and (now - self._last > _ENDING or not _is_interrupt(sys.exc_info()[1])):
+            self._last = now
+            raise KeyboardInterrupt
+
+
+def _is_interrupt(error: BaseException | None) -> bool:
+    """Return whether *error* is a KeyboardInterrupt, or came while one was handled."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 @contextlib.contextmanager
@@ -63,8 +106,15 @@ def exit_at_once(number: int, frame: object = None) -> None:
 
 
 def _exit_or_report(problem: Any) -> None:
-    """In a destructor or a callback of a weak reference, where Python drops exceptions, Ctrl-C and SIGTERM exit at once."""
+    """In a destructor or a callback of a weak reference, where Python drops exceptions, Ctrl-C and SIGTERM exit at once.
+
+    Only a program that continues after Ctrl-C is interrupted a little later.
+    """
     if isinstance(problem.exc_value, (KeyboardInterrupt, SystemExit)):
+        handler = signal.getsignal(signal.SIGINT)
+        if isinstance(handler, Interrupts) and isinstance(problem.exc_value, KeyboardInterrupt):
+            handler.repeat()
+            return
         exit_at_once(signal.SIGINT if isinstance(problem.exc_value, KeyboardInterrupt) else signal.SIGTERM)
     sys.__unraisablehook__(problem)
 
@@ -132,7 +182,7 @@ class _Watch:
             self._is_handled = False
             while not self._is_handled:
                 signal.pthread_kill(self._main, signal.SIGURG)
-                time.sleep(0.05)
+                time.sleep(_SOON)
 
 
 @contextlib.contextmanager

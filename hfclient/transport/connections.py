@@ -150,7 +150,7 @@ class _HeadReader:
     def __init__(self, file: Any) -> None:
         self._file = file
         self._left = _MAX_HEAD
-        self.close = file.close
+        self.close, self.flush = file.close, file.flush  # http.client calls both when a head cannot be read
 
     def readline(self, limit: int) -> bytes:
         line: bytes = self._file.readline(limit)

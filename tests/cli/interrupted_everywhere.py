@@ -46,8 +46,10 @@ class Forks:
                 if len(self._seen) % self._step == 0:
                     self._interrupt_child(frame)
             return self
-        # CPython's import system does not release its locks in every case: there, only a second Ctrl-C helps.
-        if event == "call" and "importlib" not in name:
+        # CPython's import system does not release its locks in every case: there, only a second Ctrl-C helps. The same where the
+        # destructor of a file calls these methods: it drops exceptions without a word.
+        is_destructor = frame.f_code.co_name in ("close", "closed", "flush", "isclosed")
+        if event == "call" and "importlib" not in name and not is_destructor:
             self._others += 1
             if self._others % 400 == 0:
                 self._interrupt_child(frame)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from hfclient.cli.ask import ask, confirm
 from hfclient.cli.signals import wakeup_kept
 from tests.cli.conftest import environment
 from tests.server import PATIENCE, Server
@@ -49,6 +51,29 @@ def test_at_every_line_of_an_answer(chat_ui: Server, tmp_path: Path) -> None:
     found = everywhere(tmp_path / "report", "chat", "--url", chat_ui.url, "Hi", step=5)
     assert [one for one in found if one[1:] != [130, True]] == []
     assert len(found) > 60
+
+
+def conversations(when: str) -> list[Any]:
+    """Place, exit code, number of prompts and screen of many conversations; see `tests.cli.interrupted_answers`."""
+    command = [sys.executable, "-m", "tests.cli.interrupted_answers", when]
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, check=True, timeout=2 * PATIENCE)
+    assert "Traceback" not in done.stderr, done.stderr
+    found = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [one for one in found if one[1:3] != [0, 2]] == []
+    assert len({place for place, *_ in found}) > 100
+    return found
+
+
+def test_in_a_conversation() -> None:
+    """The next prompt comes, below what has become of the message, at whichever line Ctrl-C comes."""
+    known = ("Ctrl-C again", "[not sent]", "[stopped]")
+    assert [one for one in conversations("once") if not any(words in one[3] for words in known)] == []
+
+
+def test_twice_in_a_conversation() -> None:
+    """The text stays, with a line that it was stopped, and the next prompt comes, at whichever line the second Ctrl-C comes."""
+    found = conversations("twice")
+    assert [one for one in found if "Half an answer" not in one[3] or "[stopped]" not in one[3]] == []
 
 
 def _run(code: str, *arguments: str, path: Path | None = None) -> tuple[int, str, str]:
@@ -94,6 +119,44 @@ with own_process():
     assert (status, out) == (130, "")
     assert err.count("Exception ignored") == 1
     assert "ZeroDivisionError" in err
+
+
+def test_where_python_drops_exceptions_in_a_conversation() -> None:
+    """A program that continues after Ctrl-C is interrupted behind the destructor, and only where it expects that."""
+    code = f"""
+import os, signal, time
+from hfclient.cli.signals import Interrupts, own_process
+class Late:
+    def __del__(self): os.kill(os.getpid(), signal.SIGINT)
+with own_process():
+    interrupts = Interrupts()
+    signal.signal(signal.SIGINT, interrupts)
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        with interrupts:
+            Late()
+            time.sleep({PATIENCE})
+    except KeyboardInterrupt:
+        print("interrupted")
+"""
+    assert _run(code) == (0, "interrupted\n", "")
+
+
+class _Interrupted(io.StringIO):
+    """Standard error; Ctrl-C comes when a prompt has been written to it."""
+
+    def flush(self) -> None:
+        if self.getvalue():
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("question", [ask, confirm])
+def test_while_a_question_is_written(monkeypatch: pytest.MonkeyPatch, question: Any) -> None:
+    """The exception is not lost, as it would be inside of `input()`."""
+    monkeypatch.setattr(sys, "stdin", io.StringIO("yes\n"))
+    monkeypatch.setattr(sys, "stderr", _Interrupted())
+    with pytest.raises(KeyboardInterrupt):
+        question("Delete it?")
 
 
 def test_while_python_does_not_look(terminal: Any) -> None:

@@ -10,6 +10,8 @@ import pytest
 
 from hfclient.errors import Cancelled
 from hfclient.transport import Cancellation, Clock, Request, Retry, Timeouts, Transport
+from hfclient.transport.connections import _HeadReader
+from tests.conftest import make_transport
 from tests.server import PATIENCE, SOON, UNTIL_GONE, Recorded, Server, head, plain
 from tests.wire.helpers import PATIENT, send, session_for
 
@@ -120,3 +122,19 @@ def test_cancel_during_a_buffered_response(transport: Transport, server: Server)
         session_for(transport, retry=Retry(attempts=3)).send(request)
     assert time.monotonic() - started < SOON
     assert server.client_gone.wait(PATIENCE)
+
+
+def test_ctrl_c_in_the_head_of_an_answer(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """KeyboardInterrupt is not replaced by an error of the clean-up."""
+    server.on("/one", plain(b"one"))
+    interrupt = KeyboardInterrupt()
+
+    def readline(reader: object, limit: int) -> bytes:
+        raise interrupt
+
+    monkeypatch.setattr(_HeadReader, "readline", readline)
+    transport = make_transport("plain")
+    with pytest.raises(KeyboardInterrupt) as caught:
+        send(transport, f"{server.url}/one")
+    transport.close()
+    assert caught.value is interrupt

@@ -22,7 +22,7 @@ from hfclient.cli.chat.inference_conversation import InferenceConversation
 from hfclient.cli.chat.line_editor import LineEditor, open_history
 from hfclient.cli.chat.questions import Questions
 from hfclient.cli.chat.slash_commands import complete, find_command, not_a_command, show_messages
-from hfclient.cli.signals import handled
+from hfclient.cli.signals import Interrupts, handled
 from hfclient.errors import AuthenticationError, CredentialsError, GenerationError, RateLimitError
 from hfclient.events import Elicitation, Reasoning, ReasoningStatus, Token
 from hfclient.redaction.control_characters import one_line
@@ -77,8 +77,7 @@ def run(client: Client, conversation: Talk, *, output: Output, options: ChatOpti
         options: See `ChatOptions`.
     """
     session = Session(client, conversation, output, options)
-    # Ctrl-C always raises KeyboardInterrupt here, and never exits at once.
-    with handled({"SIGINT": signal.default_int_handler, "SIGHUP": _hang_up}), _notes_of_the_library(session):
+    with handled({"SIGINT": session.interrupts, "SIGHUP": _hang_up}), _notes_of_the_library(session):
         try:
             return session.run()
         finally:
@@ -96,6 +95,7 @@ class Session:
         mcp: MCP servers of the next messages.
         draft: What the next line begins with.
         next_line_edits: The next line replaces the last prompt.
+        interrupts: Handles Ctrl-C.
     """
 
     def __init__(self, client: Client, conversation: Talk, output: Output, options: ChatOptions) -> None:
@@ -106,6 +106,7 @@ class Session:
         self.mcp: Sequence[str] | Literal["all"] = "all" if list(options.mcp) == ["all"] else options.mcp
         self.draft = ""
         self.next_line_edits = False
+        self.interrupts = Interrupts()
         self.model_names: list[str] = []
         self.pending_notes: list[str] = []  # of other threads
         self.output = output
@@ -113,7 +114,7 @@ class Session:
         self._confirmed = ""  # a text like a command that is sent when it is entered again
         self._used: list[Talk] = []
         self._questions = Questions()
-        self._is_text = False
+        self._is_drawn = False  # by a printer that says itself that the answer was stopped
 
     # Lines for the user
 
@@ -161,11 +162,7 @@ class Session:
 
     def _printer(self, *, has_summary: bool = True) -> TextPrinter | MarkdownPrinter:
         from hfclient.cli.rendering.markdown import answer_printer  # rich takes a moment; see _prepare()
-        from hfclient.cli.rendering.text import TextPrinter
-
-        printer = answer_printer(self.output, raw=self.options.raw, has_summary=has_summary)
-        self._is_text = isinstance(printer, TextPrinter)  # which does not say that it was stopped
-        return printer
+        return answer_printer(self.output, raw=self.options.raw, has_summary=has_summary)
 
     # The loop
 
@@ -176,31 +173,30 @@ class Session:
         url = one_line(self.client.inference_url if self.uses_inference else self.client.base_url)
         self.note(f"{one_line(name)} at {url}. /help shows the commands, Ctrl-D exits.")
         if self.conversation.id is not None:
-            with contextlib.suppress(KeyboardInterrupt):
+            with contextlib.suppress(KeyboardInterrupt), self.interrupts:
                 self._guarded(self.show_messages)
-        interrupts = 0
+        interrupts = 0  # one after another in an empty line
         while True:
+            line = None
             try:
-                line = self._read()
-            except (EOFError, OSError):  # OSError: the terminal was closed
+                with self.interrupts:
+                    line = self._read()
+                    if line.strip():
+                        self._take(line)
+                interrupts = 0
+            except EOFError:  # Ctrl-D, /exit, or the terminal was closed
                 return 0
             except KeyboardInterrupt:
-                if self.next_line_edits:
+                if line is not None:
+                    interrupts = 0
+                    self.note("[stopped]")
+                elif self.next_line_edits:
                     self.next_line_edits = False
-                    continue
-                interrupts += 1
-                if interrupts > 1:
+                elif interrupts:
                     return 0
-                self.note("Ctrl-C again or Ctrl-D exits.")
-                continue
-            interrupts = 0
-            try:
-                if line.strip():
-                    self._take(line)
-            except EOFError:  # /exit
-                return 0
-            except KeyboardInterrupt:
-                self.note("[stopped]")
+                else:
+                    interrupts = 1
+                    self.note("Ctrl-C again or Ctrl-D exits.")
 
     def _read(self) -> str:
         mark = "edit> " if self.next_line_edits else "> "
@@ -208,7 +204,10 @@ class Session:
             names = ", ".join(map(file_name, self.files))
             mark = f"[{names}] {mark}" if len(names) < 30 else f"[{len(self.files)} files] {mark}"
         draft, self.draft = self.draft, ""
-        return self.editor.read(mark, draft, is_cancelled_by_interrupt=self.next_line_edits).strip("\n")
+        try:
+            return self.editor.read(mark, draft, is_cancelled_by_interrupt=self.next_line_edits).strip("\n")
+        except OSError:  # the terminal was closed
+            raise EOFError from None
 
     def _take(self, line: str) -> None:
         """Run the command, or send the prompt, of one line. Raises EOFError if the user leaves."""
@@ -273,6 +272,7 @@ class Session:
     def answer(self, open_stream: Callable[[], Stream]) -> bool:
         """Show an answer while it is generated; return False if it never began."""
         begun, is_new = False, self.conversation.id is None
+        self._is_drawn = False
         try:
             with self.editor.paused():
                 stream = open_stream()
@@ -288,14 +288,17 @@ class Session:
         except KeyboardInterrupt:
             if not begun:
                 self.note("[not sent]")
-            elif self._is_text:
+            elif not self._is_drawn:
                 self.note("[stopped]")
         self.say("")
         return begun
 
     def _show(self, stream: Stream) -> None:
         """Show the events of *stream*, and ask the questions of tools in it."""
+        from hfclient.cli.rendering.markdown import MarkdownPrinter
+
         with stream, self._printer() as printer:
+            self._is_drawn = isinstance(printer, MarkdownPrinter)
             for event in stream.ticks(_TICK):
                 while self.pending_notes:
                     printer.note(self.pending_notes.pop(0))
@@ -338,8 +341,9 @@ class Session:
     def end(self) -> None:
         """Delete the conversations of this session, if that was requested."""
         if self.options.deletes:
-            for conversation in self._used:
-                self._guarded(conversation.delete)
+            with contextlib.suppress(KeyboardInterrupt), self.interrupts:
+                for conversation in self._used:
+                    self._guarded(conversation.delete)
 
     # Completion
 

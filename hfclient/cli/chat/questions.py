@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from hfclient.cli.ask import ask, ask_hidden
 from hfclient.events import Elicitation
 from hfclient.redaction.control_characters import one_line
 
@@ -55,5 +56,4 @@ def _say(text: str) -> None:
 
 
 def _read(prompt: str, is_hidden: bool) -> str:
-    given: str = click.prompt(prompt, default="", show_default=False, hide_input=is_hidden, err=True)
-    return given
+    return ask_hidden(prompt) if is_hidden else ask(prompt)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfclient.cli.ask import confirm
 from hfclient.cli.options import json_option, open_client, server_options
 from hfclient.cli.output import Output, as_json
 from hfclient.cli.rendering.status import Status, warn
@@ -261,7 +262,7 @@ def _confirm(question: str, yes: bool) -> None:
         return
     if sys.stdin is None or not sys.stdin.isatty():
         raise click.UsageError("without a terminal to ask at, pass --yes")
-    if not click.confirm(question, err=True):
+    if not confirm(question):
         raise click.exceptions.Exit(1)
 
 

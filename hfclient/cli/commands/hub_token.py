@@ -8,6 +8,7 @@ from pathlib import Path
 
 import click
 
+from hfclient.cli.ask import ask_hidden, confirm
 from hfclient.cli.rendering.status import warn
 from hfclient.cli.rendering.tables import cell
 from hfclient.errors import CredentialsError
@@ -34,7 +35,7 @@ def save_token() -> None:
     is_asked = sys.stdin is not None and sys.stdin.isatty()
     if is_asked:
         click.echo(f"Make a token at {_TOKENS} ; to ask models it needs the right to call inference providers.", err=True)
-        given = click.prompt("Token", hide_input=True, default="", show_default=False, err=True)
+        given = ask_hidden("Token")
     else:
         given = "" if sys.stdin is None else sys.stdin.buffer.read(_MAX).decode("utf-8", "replace")
     given = given.strip()
@@ -46,7 +47,7 @@ def save_token() -> None:
     if before not in ("", given):
         if not is_asked:
             raise CredentialsError(f"{path} holds another token; delete it first: hfclient logout --hub")
-        if not click.confirm(f"{path} holds another token. Replace it?", err=True):
+        if not confirm(f"{path} holds another token. Replace it?"):
             raise click.exceptions.Exit(1)
     write_file(path, [given.encode()], overwrite=True, mode=0o600)
     click.echo(f"The token of {cell(account.name)} is in {path}, where huggingface_hub finds it, too.")

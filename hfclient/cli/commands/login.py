@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hfclient.cli.ask import ask_hidden
 from hfclient.cli.completion import complete_names
 from hfclient.cli.options import impersonate_option, json_option, url_option
 from hfclient.cli.output import as_json
@@ -185,14 +186,9 @@ def _has_display() -> bool:
 
 
 def _prompt_for_cookies(base: str) -> Any:
-    given = _hidden("Cookies")
+    given = ask_hidden("Cookies")
     # On HuggingChat a login needs both cookies.
     if given and is_hugging_face(base) and not any(mark in given for mark in "=;/\\.{"):
-        token = _hidden("Value of the cookie token")
+        token = ask_hidden("Value of the cookie token")
         return {"hf-chat": given, "token": token} if token else given
     return given
-
-
-def _hidden(prompt: str) -> str:
-    text: str = click.prompt(prompt, hide_input=True, default="", show_default=False, err=True)
-    return text.strip()

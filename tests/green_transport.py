@@ -19,7 +19,7 @@ class GreenTransport:
     def __init__(self, **options: Any) -> None:
         self._options = options
         self._transport = AiohttpTransport(**options)
-        self._green = GreenThreads(self._transport.aclose)
+        self._green = GreenThreads(self._transport.aclose, lambda error: None)
         self._lock = threading.Lock()
 
     def __reduce__(self) -> Any:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 import greenlet
 
-from hfclient.errors import Cancelled, InvalidInputError
+from hfclient.errors import Cancelled, ConnectError, InvalidInputError
 from hfclient.process.forks import reset_after_fork
 from hfclient.process.waiting import set_waiter
 
@@ -112,10 +112,15 @@ class GreenThreads:
 
     Args:
         on_stop: A coroutine function that runs at the end, in the loop.
+        on_failure: Gets the error with which the loop ends, or cannot start, as when no file descriptor is left: no call is run any
+            more. In the thread.
     """
 
-    def __init__(self, on_stop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    def __init__(
+        self, on_stop: Callable[[], Coroutine[Any, Any, None]], on_failure: Callable[[BaseException], object]
+    ) -> None:
         self._on_stop = on_stop
+        self._on_failure = on_failure
         self._context = contextvars.copy_context()
         self._calls: collections.deque[Callable[[], object]] = collections.deque()
         self._greens: set[_Green] = set()
@@ -149,12 +154,19 @@ class GreenThreads:
             raise InvalidInputError("the batch belongs to the process that this one was forked from: make a new one here")
 
     def call(self, function: Callable[[], object]) -> None:
-        """Call *function* soon in the thread of the loop. For one thread only."""
+        """Call *function* soon in the thread of the loop. For one thread only.
+
+        Raises:
+            ConnectError: No thread can be started.
+        """
         self.check()
         if self._thread is None:
             ready = threading.Event()
             self._thread = threading.Thread(target=self._run, args=(ready,), name="hfclient-batch", daemon=True)
-            self._thread.start()
+            try:
+                self._thread.start()
+            except RuntimeError as error:  # this user has no thread left
+                raise ConnectError(f"the batch has no thread for its connections: {error}", sent=False) from error
             _running.add(self)
             ready.wait()
         self._calls.append(function)
@@ -189,6 +201,14 @@ class GreenThreads:
     # In the thread
 
     def _run(self, ready: threading.Event) -> None:
+        try:
+            self._run_loop(ready)
+        except BaseException as error:  # noqa: BLE001 (without this the caller would wait for ever)
+            self._fail(error)
+        finally:
+            ready.set()
+
+    def _run_loop(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
         with self._starting:
             if self._is_stopping:  # Ctrl-C has come meanwhile
@@ -198,12 +218,15 @@ class GreenThreads:
         set_waiter(_wait_for)
         loop.call_soon(ready.set)
         try:
-            loop.run_forever()
+            try:
+                loop.run_forever()
+            except BaseException as error:  # noqa: BLE001 (the greenlets are ended nevertheless)
+                self._fail(error)
             self._is_closing = True
             for green in self._greens:
                 green.task.cancel()
             if self._greens:
-                loop.run_until_complete(asyncio.wait([green.task for green in self._greens]))
+                loop.run_until_complete(asyncio.gather(*(green.task for green in self._greens), return_exceptions=True))
             with contextlib.suppress(asyncio.TimeoutError):
                 loop.run_until_complete(asyncio.wait_for(self._on_stop(), _STOP_WAIT))
         finally:
@@ -211,6 +234,13 @@ class GreenThreads:
             if self._timer is not None:
                 self._timer.cancel()
             loop.close()
+
+    def _fail(self, error: BaseException) -> None:
+        if isinstance(error, OSError):
+            failure = ConnectError(f"the event loop of the batch failed: {error.strerror or type(error).__name__}", sent=False)
+            failure.__cause__ = error.with_traceback(None)  # its frames have the loop, which may hold descriptors
+            error = failure
+        self._on_failure(error)
 
     def _begin(self) -> None:
         self._is_woken = False  # before the calls are taken: one that is added meanwhile wakes the loop again

@@ -311,7 +311,7 @@ def test_a_second_interrupt(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stop() -> None:
         pass
 
-    green = green_threads.GreenThreads(stop)
+    green = green_threads.GreenThreads(stop, lambda error: None)
     green.call(lambda: None)
     monkeypatch.setattr(threading.Thread, "join", interrupted)
     with pytest.raises(KeyboardInterrupt):

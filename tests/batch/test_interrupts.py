@@ -167,7 +167,7 @@ def test_a_loop_that_has_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AssertionError("the loop has not begun")
 
     monkeypatch.setattr(green_threads.asyncio, "new_event_loop", interrupted)
-    green = green_threads.GreenThreads(stop)
+    green = green_threads.GreenThreads(stop, lambda error: None)
     with pytest.raises(KeyboardInterrupt):
         green.call(lambda: None)
     monkeypatch.setattr(threading.Thread, "join", _after(is_closing.set, threading.Thread.join))

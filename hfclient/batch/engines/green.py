@@ -36,7 +36,7 @@ class GreenEngine:
         if pace.guard is not None:
             self._run = guarded(self._run, pace.guard, pace.options, call_aside)
         self._pace = pace
-        self._green = GreenThreads(transport.aclose)
+        self._green = GreenThreads(transport.aclose, self._fail)
         self._done: list[Job] = []  # the loop's thread appends, the other one takes
         self._news = threading.Event()
         self._most_done = max(1, pace.most // 2)
@@ -44,7 +44,7 @@ class GreenEngine:
         self._is_closed = self._is_starting = False
         self._idle: list[asyncio.Future[Job]] = []  # greenlets that wait for a job; a new one costs several times as much
         self._timer: asyncio.TimerHandle | None = None
-        self._failure: Exception | None = None  # of the pace, when the last job has ended; or a bug
+        self._failure: BaseException | None = None  # of the pace, when the last job has ended; of the loop; or a bug
 
     def submit(self, jobs: Iterable[Job]) -> None:
         self._pace.submit(jobs)
@@ -83,9 +83,16 @@ class GreenEngine:
         """Call *function*; an error of it is raised by :meth:`finished`, which would wait for ever."""
         try:
             function()
-        except Exception as error:  # noqa: BLE001 (a bug)
+        except BaseException as error:  # noqa: BLE001 (a bug, or sys.exit() in a function of the caller)
             self._failure = error
             self._news.set()
+
+    def _fail(self, error: BaseException) -> None:
+        """The loop has ended with *error*, or is about to."""
+        self._is_closed = True  # the jobs that are cancelled by that have no answers
+        if self._failure is None:
+            self._failure = error
+        self._news.set()
 
     def _start_later(self) -> None:
         self._timer = None

@@ -35,7 +35,7 @@ class ThreadEngine:
         self._change = threading.Condition()
         self._news = threading.Condition()
         self._done: list[Job] = []
-        self._failure: Exception | None = None  # of the pace, when the last job has ended; or a bug
+        self._failure: BaseException | None = None  # of the pace, when the last job has ended; or a bug
         self._is_closed = False
         self._scope = Scope(None)  # within that of the caller
         self._context = contextvars.copy_context()
@@ -82,7 +82,7 @@ class ThreadEngine:
     def _work_or_fail(self) -> None:
         try:
             self._work()
-        except Exception as error:  # noqa: BLE001 (a bug; without this `finished` would wait for ever)
+        except BaseException as error:  # noqa: BLE001 (a bug, or sys.exit() in a function; `finished` would wait for ever)
             with self._news:
                 self._failure = error
                 self._news.notify()

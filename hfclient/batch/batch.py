@@ -125,6 +125,9 @@ class Batch:
         self._collected = 0.0  # when the engine was asked for what has ended
         self._has_more = True
         self._is_complete = False  # all results have been handed out
+        self._is_left = False  # `unread` has what was left
+        self._running: Engine | None = None
+        self._found: list[BatchResult] = []  # of `results`, which has not returned them
         self._unreadable: Exception | None = None  # the error of the items
         self.unread: list[BatchResult] = []
         self._results = self._run()
@@ -143,15 +146,8 @@ class Batch:
             with by_one_thread:
                 return next(self._results)
         except (KeyboardInterrupt, SystemExit):
-            self._put_back()
+            self._outgoing.is_cut = True
             raise
-
-    def _put_back(self) -> None:
-        """Hand out again what the caller did not get."""
-        if not self._is_ended:
-            entry = self._outgoing.put_back()
-            if self._failed and self._failed[-1] is entry:
-                del self._failed[-1]
 
     def __enter__(self) -> Self:
         return self
@@ -161,15 +157,17 @@ class Batch:
 
     def close(self) -> None:
         """Cancel what is in flight and close the checkpoint. Results that have been received are in `unread`."""
-        with by_one_thread:
-            self._outgoing.received()
-            self._results.close()
-        self._close_stores()  # again, if Ctrl-C came while they were closed
+        try:
+            self._close()
+        except (KeyboardInterrupt, SystemExit):  # Ctrl-C while it is closed, often the second one
+            self._close()
+            raise
 
-    def _close_stores(self) -> None:
-        self._new_keys.close()
-        if self._checkpoint is not None:
-            self._checkpoint.close()
+    def _close(self) -> None:
+        self._outgoing.received()
+        with by_one_thread:
+            self._results.close()
+        self._end()  # of a batch that has not begun; or again, if Ctrl-C came
 
     def results(self) -> Results[BatchResult]:
         """Read all results that have not been read yet and return them in the order of the input. A notebook shows a table.
@@ -181,15 +179,17 @@ class Batch:
         """
         if self._is_ended and not self._is_complete:
             raise InvalidInputError(_CLOSED)
-        found: list[BatchResult] = []
+        found = self._found = []
         try:
             for result in self:
                 found.append(result)  # noqa: PERF402 (what has come is kept if an error follows)
+            results = Results(sorted(found, key=lambda result: result.index))
         except BaseException:
             self.close()
-            self.unread = [*found, *self.unread]
             raise
-        return Results(sorted(found, key=lambda result: result.index))
+        if found:
+            self._found, self.unread = [], []
+        return results
 
     def to_dataframe(self, *, expand: bool = False) -> Any:
         """Read all results that have not been read yet and return them as a pandas DataFrame, a row for each item.
@@ -321,17 +321,17 @@ class Batch:
     # The loop
 
     def _run(self) -> Generator[BatchResult, None, None]:
-        engine: Engine | None = None
         try:
             self._bar.begin()
             self._totals.begin()
-            engine = self._own_engine() if self._make_engine is None else self._make_engine(self._own_engine)
+            engine = self._running = self._own_engine() if self._make_engine is None else self._make_engine(self._own_engine)
             while True:
                 self._refill(engine)
                 self._report()
                 while (entry := self._outgoing.take()) is not None:
                     if (error := entry[2].error) is not None:
-                        self._failed.append(entry)
+                        if not self._failed or self._failed[-1] is not entry:  # it is, if Ctrl-C came on its way to the caller
+                            self._failed.append(entry)
                         if self._raises:
                             self._outgoing.received()
                             raise error
@@ -351,17 +351,38 @@ class Batch:
                     return
         finally:
             try:
-                ended = [] if engine is None else engine.close()
-                self._unstored += [job for job in ended if not isinstance(job.error, Cancelled)]
+                self._end()
+            except (KeyboardInterrupt, SystemExit):  # Ctrl-C again: what has come is kept nevertheless
+                self._end()
+                raise
+
+    def _end(self) -> None:
+        """Cancel what is in flight, store what has ended, and close. After Ctrl-C in the middle of it, it is called again."""
+        if not self._is_left:
+            try:
+                if self._running is not None:
+                    self._unstored += self._running.close()
+                    self._unstored = collections.deque(job for job in self._unstored if not isinstance(job.error, Cancelled))
+                    self._running = None
                 self._store()
-            finally:
-                self._hand_out_unstored()
-                left = self._outgoing.left()
-                self.unread = [result for _, _, result in left]
-                last = self._failed[-1] if self._failed else None
-                self._failed += [entry for entry in left if entry[2].error is not None and entry is not last]
-                self._bar.close()
-                self._close_stores()
+            except Exception:  # what cannot be stored is in `unread`
+                self._leave()
+                raise
+        self._leave()
+
+    def _leave(self) -> None:
+        if not self._is_left:
+            self._outgoing.add_jobs(self._unstored, self._totals.add)
+            left = self._outgoing.left()
+            last = self._failed[-1] if self._failed else None
+            failed = [entry for entry in left if entry[2].error is not None and entry is not last]
+            unread = [*self._found, *(result for _, _, result in left)]
+            self._failed += failed  # from here on nothing is called
+            self.unread, self._is_left = unread, True
+        self._bar.close()
+        self._new_keys.close()
+        if self._checkpoint is not None:
+            self._checkpoint.close()
 
     def _own_engine(self) -> Engine:
         retry = _RETRY if self._pace.repeats else _RETRY_INSIDE
@@ -370,9 +391,7 @@ class Batch:
 
     def _seconds(self) -> float | None:
         """Return how long to wait for the engine: as long as it takes, unless something else has to be looked at."""
-        if self._taken:
-            return _TAKEN_POLL
-        return None if self._bar.is_silent else _BAR_POLL
+        return _TAKEN_POLL if self._taken else None if self._bar.is_silent else _BAR_POLL
 
     def _report(self) -> None:
         if not self._bar.is_silent:
@@ -474,9 +493,6 @@ class Batch:
             self._is_unstorable = True
             error.completed = tuple(map(result_of, self._unstored))
             raise
-        self._hand_out_unstored()
-
-    def _hand_out_unstored(self) -> None:
         self._outgoing.add_jobs(self._unstored, self._totals.add)
 
     def _hand_out(self, number: int, item: Item, key: str, result: BatchResult) -> None:

@@ -21,6 +21,9 @@ class Outgoing:
     """Results until the caller has them, in the order of the items or as they come.
 
     Ctrl-C may come at any call. A result is always in one place, and on its way from one place to the next there is no call.
+
+    Attributes:
+        is_cut: Ctrl-C came while what was taken last was on its way to the caller.
     """
 
     def __init__(self, *, ordered: bool) -> None:
@@ -29,6 +32,7 @@ class Outgoing:
         self._early: dict[int, Entry] = {}  # by number, ended before an earlier item
         self._ready: collections.deque[Entry] = collections.deque()
         self._handed: Entry | None = None  # the last one, until the caller certainly has it
+        self.is_cut = False
 
     def __len__(self) -> int:
         return len(self._early) + len(self._ready)
@@ -69,15 +73,11 @@ class Outgoing:
         return entry
 
     def received(self) -> None:
-        """The caller has what was taken last."""
-        self._handed = None
-
-    def put_back(self) -> Entry | None:
-        """Return what was taken last, if the caller does not have it; it is the next one again."""
+        """The caller has what was taken last; if its way was cut, it is the next one again."""
         entry, self._handed = self._handed, None
-        if entry is not None:
+        if self.is_cut and entry is not None:
             self._ready.appendleft(entry)
-        return entry
+        self.is_cut = False
 
     def left(self) -> list[Entry]:
         """Return what the caller does not have, in order."""

@@ -128,6 +128,7 @@ class GreenThreads:
         self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         reset_after_fork(self._reset_after_fork)
 
     def _reset_after_fork(self) -> None:
@@ -188,14 +189,15 @@ class GreenThreads:
         if thread is None:
             return
         with self._starting:
-            loop, was_stopping, self._is_stopping = self._loop, self._is_stopping, True
-        if loop is not None and not was_stopping:
+            loop, self._is_stopping = self._loop, True
+        if loop is not None:
             with contextlib.suppress(RuntimeError):  # it has ended
-                loop.call_soon_threadsafe(loop.stop)
+                loop.call_soon_threadsafe(self._stop)
         # The garbage collector may call this in any thread, and at the end of the process no other thread runs.
         if thread is not threading.current_thread() and not sys.is_finalizing():
             with contextlib.suppress(RuntimeError):  # Ctrl-C has come before it ran: it ends when it does
                 thread.join()  # Ctrl-C may end this wait; then the end of the process waits again
+                self._ended.wait()  # before Python 3.13 a join() that was interrupted takes the thread for ended
         self._thread = None
 
     # In the thread
@@ -207,6 +209,7 @@ class GreenThreads:
             self._fail(error)
         finally:
             ready.set()
+            self._ended.set()
 
     def _run_loop(self, ready: threading.Event) -> None:
         loop = asyncio.new_event_loop()
@@ -241,6 +244,10 @@ class GreenThreads:
             failure.__cause__ = error.with_traceback(None)  # its frames have the loop, which may hold descriptors
             error = failure
         self._on_failure(error)
+
+    def _stop(self) -> None:
+        if not self._is_closing:  # Ctrl-C came in the middle of `close`, which was called again
+            asyncio.get_running_loop().stop()
 
     def _begin(self) -> None:
         self._is_woken = False  # before the calls are taken: one that is added meanwhile wakes the loop again

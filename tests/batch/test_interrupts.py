@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import _weakrefset
 import contextlib
 import itertools
 import signal
+import sqlite3
 import sys
 import threading
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable
 from concurrent.futures import BrokenExecutor, Executor, Future
 from pathlib import Path
 from types import FrameType
@@ -19,12 +22,14 @@ from hfclient import Client
 from hfclient.batch import read_results
 from hfclient.batch.batch import Batch
 from hfclient.batch.checkpoints import open_checkpoint
+from hfclient.batch.checkpoints.file_lock import FileLock
 from hfclient.batch.engines import Engine, take
 from hfclient.batch.engines.threads import ThreadEngine
 from hfclient.batch.items import Item, read_items
 from hfclient.batch.jobs import Job
 from hfclient.batch.pacing.pace import Pace
 from hfclient.errors import HFClientError
+from hfclient.transport import Retry, Timeouts
 from hfclient.types import Reply
 from tests.batch.local_call import LocalCall
 from tests.server import PATIENCE
@@ -51,12 +56,15 @@ class Steady:
         self._jobs += jobs
 
     def finished(self, seconds: float | None = None) -> list[Job]:
+        self.answer()
+        return take(self._done)
+
+    def answer(self) -> None:
         for job in self._jobs[:2]:
             job.value = job.item.input.upper()
         self._done += self._jobs[:2]
         self.ended += [job.number for job in self._jobs[:2]]
         del self._jobs[:2]
-        return take(self._done)
 
     def close(self) -> list[Job]:
         return take(self._done)
@@ -85,7 +93,8 @@ class Interrupt:
 
     def _look(self, frame: FrameType, event: str, argument: Any) -> None:
         # The locks of Python itself are not safe: a Condition that was interrupted may release a lock that it does not have.
-        if event not in ("call", "c_return") or frame.f_code.co_filename in (__file__, threading.__file__):
+        # In the callbacks of weak references Python drops an exception.
+        if event not in ("call", "c_return") or frame.f_code.co_filename in (__file__, threading.__file__, _weakrefset.__file__):
             return
         if sys.version_info < (3, 11) and event == "call" and frame.f_lasti >= 0:
             return  # a generator goes on: there an exception of a profile function, unlike Ctrl-C, passes by its `finally`
@@ -130,6 +139,110 @@ def test_at_any_call(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str 
     path = None if name is None else tmp_path / name
     number = next(number for number in itertools.count(1 + ordered, step) if not interrupted_at(number, path, ordered=ordered))
     assert number > 50
+
+
+class Stopped(Steady):
+    """An engine that Ctrl-C finds with two answers, at its second question; the second Ctrl-C comes behind that.
+
+    Args:
+        again: The second one.
+    """
+
+    def __init__(self, again: Interrupt) -> None:
+        super().__init__()
+        self._again = again
+
+    def finished(self, seconds: float | None = None) -> list[Job]:
+        if not self.ended:
+            return super().finished(seconds)
+        self.answer()
+        sys.setprofile(self._again._look)
+        raise KeyboardInterrupt
+
+
+def interrupted_again_at(number: int, path: Path | None, *, reader: str) -> bool:
+    """Interrupt a batch, and once more at the call with this number while it closes; return whether there is one."""
+    again = Interrupt(number)
+    engine = Stopped(again)
+    items = read_items([f"prompt {at}" for at in range(5)])
+    batch = Batch(Capitals(), items, workers=5, checkpoint=lambda: open_checkpoint(path), engine=lambda own: engine)
+    received: list[int] = []
+    try:
+        if reader == "results":
+            batch.results()
+        elif reader == "loop":
+            for result in batch:
+                received.append(result.index)  # noqa: PERF401 (what has come is kept)
+        else:
+            with batch:
+                received.append(next(batch).index)
+                engine.answer()
+                sys.setprofile(again._look)
+                raise KeyboardInterrupt
+    except KeyboardInterrupt:
+        sys.setprofile(None)
+    if reader == "with":  # Ctrl-C may have come before `close` had begun
+        batch.close()
+    assert sorted([*received, *(result.index for result in batch.unread)]) == [0, 1, 2, 3], number
+    batch.close()
+    assert len(batch.unread) + len(received) == 4
+    if path is not None:
+        assert sorted(result.index for result in read_results(path)) == [0, 1, 2, 3], number
+        if path.suffix == ".sqlite":
+            with contextlib.closing(sqlite3.connect(path)) as database:
+                assert database.execute("SELECT (SELECT count(*) FROM owners) + (SELECT count(*) FROM claims)").fetchone() == (0,)
+        else:
+            assert not path.with_name(f"{path.name}.lock").exists()
+        path.unlink()
+    return again.has_come
+
+
+@pytest.mark.parametrize(("name", "step"), [(None, 1), ("out.jsonl", 7), ("out.sqlite", 11)])  # a step saves time
+@pytest.mark.parametrize("reader", ["loop", "with", "results"])
+def test_again_while_it_closes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str | None, step: int, reader: str) -> None:
+    """A second Ctrl-C at any call of the closing loses no answer: they are in ``unread`` and in the checkpoint, which is free."""
+    monkeypatch.setattr("hfclient.batch.checkpoints.jsonl._fdatasync", lambda file: None)  # of hundreds of files
+    path = None if name is None else tmp_path / name
+    number = next(number for number in itertools.count(1, step) if not interrupted_again_at(number, path, reader=reader))
+    assert number > 20
+
+
+def green_engine() -> Engine:
+    """An engine with an event loop."""
+    pytest.importorskip("greenlet")
+    from hfclient.batch.engines.green import GreenEngine
+    from hfclient.transport.aiohttp_transport import AiohttpTransport
+
+    return GreenEngine(Capitals(), Pace(3), transport=AiohttpTransport(), timeouts=Timeouts(), retry=Retry())
+
+
+@pytest.mark.parametrize("make", [green_engine, lambda: ThreadEngine(Capitals(), Pace(3), 3)], ids=["green", "threads"])
+def test_an_engine_that_is_closed_again(make: Callable[[], Any]) -> None:
+    """Ctrl-C at any call of `close` leaves an engine that can be closed again, and that returns all answers."""
+    for number in itertools.count(1):
+        engine = make()
+        engine.submit([Job(at, item, "") for at, item in enumerate(read_items(["a", "b", "c"]))])
+        end = time.monotonic() + PATIENCE
+        while len(engine._done) < 3 and time.monotonic() < end:
+            time.sleep(0.001)
+        jobs: list[Job] = []
+        with contextlib.suppress(KeyboardInterrupt), Interrupt(number) as interrupt:
+            jobs += engine.close()
+        jobs += engine.close()
+        assert sorted(job.value for job in jobs) == ["A", "B", "C"], number
+        if not interrupt.has_come:
+            break
+    assert number > 5
+
+
+def test_a_lock_of_another_process(tmp_path: Path) -> None:
+    """A lock whose release was cut behind the removal of its file leaves the file that another process has made since."""
+    lock = FileLock(str(tmp_path / "out.jsonl"))
+    other = tmp_path / "out.jsonl.lock"
+    other.rename(tmp_path / "removed")
+    other.write_text("{}")
+    lock.release()
+    assert other.exists()
 
 
 def test_threads_that_have_not_begun(monkeypatch: pytest.MonkeyPatch) -> None:

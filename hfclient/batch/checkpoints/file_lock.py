@@ -55,7 +55,9 @@ class FileLock:
         _HELD.discard(self)
         if os.name == "posix":  # Windows does not delete open files; the file stays, unlocked
             with contextlib.suppress(OSError):
-                Path(self._path).unlink()
+                # Ctrl-C may have come behind this line, so that it is reached again: the file may be another process's now.
+                if os.fstat(self._file).st_ino == Path(self._path).stat().st_ino:
+                    Path(self._path).unlink()
         self._forget()
 
     def _forget(self) -> None:

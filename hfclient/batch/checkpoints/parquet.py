@@ -120,7 +120,8 @@ class ParquetCheckpoint:
     def close(self) -> None:
         """Write the last part, and close it."""
         try:
-            if self._unwritten and self._journal is not None and not self._journal.is_read_only:
+            unwritten, self._unwritten = self._unwritten, 0  # after Ctrl-C the next process writes the part
+            if unwritten and self._journal is not None and not self._journal.is_read_only:
                 self._write_part()
         finally:
             self._close_files()
@@ -133,11 +134,12 @@ class ParquetCheckpoint:
         return self._journal
 
     def _close_files(self) -> None:
-        journal, self._journal = getattr(self, "_journal", None), None
+        journal = getattr(self, "_journal", None)
         if journal is not None:
             journal.close()
             self._index.close()
             self._tables.clear()
+            self._journal = None  # at the end: after Ctrl-C in the middle it is closed again
 
     def _new_answers(self) -> Iterator[StoredAnswer]:
         """Yield the answers of the journal that are in no part."""

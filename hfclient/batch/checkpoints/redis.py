@@ -206,11 +206,11 @@ class RedisCheckpoint:
 
     def close(self) -> None:
         self._end.set()
-        renewing, self._renewing = self._renewing, None
-        if renewing is not None:
-            renewing.join()
+        if self._renewing is not None:
+            self._renewing.join()
             with contextlib.suppress(StoreUnavailable):  # its claims are free when it expires
                 self._commands.send("DEL", self._key("holder", self._me))
+            self._renewing = None
         self._commands.close()
 
     # Redis

@@ -168,24 +168,24 @@ class SqliteCheckpoint:
                 yield _record(row)
 
     def close(self) -> None:
-        database, self._database = getattr(self, "_database", None), None
+        database = getattr(self, "_database", None)
         if database is None:
             return
         if os.getpid() != self._process:
             _of_parents.append(database)
+            self._database = None
             return
         self._closing.set()
         if self._heart is not None and self._heart is not threading.current_thread():
             with contextlib.suppress(RuntimeError):  # Ctrl-C has come before it ran: it ends when it does
                 self._heart.join()
-        try:
-            if self._heart is not None:
-                with contextlib.suppress(sqlite3.Error):  # a claim that stays is free when this process has ended
-                    database.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
-                    database.execute("DELETE FROM owners WHERE owner = ?", (self._owner,))
-        finally:
-            with contextlib.suppress(sqlite3.Error):
-                database.close()
+        if self._heart is not None:
+            with contextlib.suppress(sqlite3.Error):  # a claim that stays is free when this process has ended
+                database.execute("DELETE FROM claims WHERE owner = ?", (self._owner,))
+                database.execute("DELETE FROM owners WHERE owner = ?", (self._owner,))
+        with contextlib.suppress(sqlite3.Error):
+            database.close()
+        self._database = None  # at the end: after Ctrl-C in the middle it is closed again
 
     # Owners
 

@@ -38,7 +38,6 @@ class KeptEngine:
 
     def end(self) -> list[Job]:
         """Close it, with or without jobs."""
-        if self.is_closed:
-            return []
         self.is_closed = True
-        return [*self._done, *self._engine.close()]
+        self._done += self._engine.close()
+        return take(self._done)

@@ -44,7 +44,10 @@ class Engine(Protocol):
         """
 
     def close(self) -> list[Job]:
-        """Cancel the jobs that run, forget those that have not started, and return the ones that have ended meanwhile."""
+        """Cancel the jobs that run, forget those that have not started, and return the ones that have ended meanwhile.
+
+        After Ctrl-C in the middle of it, it can be called again, and returns them then.
+        """
 
 
 def engine_for(call: Call, pace: Pace, workers: int, *, timeouts: Timeouts, retry: Retry) -> Engine:

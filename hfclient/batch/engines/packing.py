@@ -50,7 +50,11 @@ class PackingEngine:
         return take(self._done)
 
     def close(self) -> list[Job]:
-        return [*self._done, *(job for pack in [*self._ended, *self._engine.close()] for job in self._unpack(pack))]
+        self._ended += self._engine.close()
+        while self._ended:
+            self._done += self._unpack(self._ended[0])
+            del self._ended[0]
+        return take(self._done)
 
     def _pack(self, jobs: list[Job]) -> Job:
         number = next(self._numbers)

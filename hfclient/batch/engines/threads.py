@@ -69,7 +69,8 @@ class ThreadEngine:
             self._pace.clear()
             self._change.notify_all()
         self._scope.cancel()
-        for thread in self._threads:
+        threads, self._threads = self._threads, []  # Ctrl-C ends the wait: a function of the caller may not end
+        for thread in threads:
             if thread is not threading.current_thread():  # the garbage collector may call this in any thread
                 with contextlib.suppress(RuntimeError):  # Ctrl-C has come before it ran: it ends when it does
                     thread.join()

@@ -103,7 +103,14 @@ class Kernel:
         self._manager.interrupt_kernel()
 
     def interrupted(self, code: str, *when: Callable[[], bool]) -> Cell:
-        """Run a cell and interrupt it when the first condition holds, again when the second one does, and so on."""
+        """Run a cell and interrupt it when the first condition holds, again when the second one does, and so on.
+
+        The last interrupt is sent again if the cell goes on, as a user presses the button again. CPython checks for signals, and then
+        calls the system; a signal between the two is noted, and the call waits nevertheless. Measured with a read of a silent server: a
+        microsecond of each wait (28 of 5,000 signals in its first 150 microseconds). A kernel that is stopped and continued all the
+        time meets it.
+        """
+        ended = threading.Event()
 
         def watch() -> None:
             from tests.chat.replay import wait_until
@@ -113,6 +120,8 @@ class Kernel:
                     wait_until(condition)
                     threading.Event().wait(0.3)  # until it waits again
                     self.interrupt()
+                while not ended.wait(PATIENCE / 3):
+                    self.interrupt()
             finally:
                 ensure_event_loop().close()  # the one that jupyter_client has made for this thread
 
@@ -121,6 +130,7 @@ class Kernel:
         try:
             return self.run(code)
         finally:
+            ended.set()
             thread.join()
 
     def __enter__(self) -> Kernel:

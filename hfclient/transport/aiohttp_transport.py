@@ -12,7 +12,6 @@ import contextlib
 import functools
 import os
 import ssl
-import weakref
 from collections.abc import AsyncIterator, Callable, Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
@@ -39,7 +38,7 @@ from hfclient.transport.green_threads import Wait, await_here
 from hfclient.transport.proxies import address_for, proxy_for, refused_tunnel
 from hfclient.transport.request import check_headers, safe_url
 from hfclient.transport.response import Headers, add_address
-from hfclient.transport.sockets import is_readable
+from hfclient.transport.sockets import readable_now
 
 __all__ = ["AiohttpTransport"]
 
@@ -143,11 +142,24 @@ class AiohttpTransport:
 
 
 class _Handler(aiohttp.client_proto.ResponseHandler):
-    """The protocol of a connection. In Python 3.10 the end of a TLS connection leaves its transport open, with a warning."""
+    """The protocol of a connection."""
+
+    _is_readable: Callable[[], bool] | None = None
+
+    def begins_anew(self) -> bool:
+        """Whether the next answer is that to the next request: no bytes have come since the last one, nor the end.
+
+        That includes bytes which the loop has not read yet. A new connection with TLS may have bytes: its session tickets.
+        """
+        if self._is_readable is not None:
+            return not self.should_close and not self._is_readable()
+        found: Any = self.transport and self.transport.get_extra_info("socket")
+        self._is_readable = bool if found is None else readable_now(found.fileno())
+        return True
 
     def connection_lost(self, exc: BaseException | None) -> None:
         transport = self.transport
-        super().connection_lost(exc)
+        super().connection_lost(exc)  # in Python 3.10 the end of a TLS connection leaves its transport open, with a warning
         if transport is not None:
             transport.close()
 
@@ -164,24 +176,14 @@ class _Connector(aiohttp.TCPConnector):
         super().__init__(**options)
         self._factory = functools.partial(_Handler, loop=asyncio.get_running_loop())  # type: ignore[assignment]
         self._opening = opening
-        self._used: weakref.WeakSet[Any] = weakref.WeakSet()  # a new connection with TLS may have bytes: its session tickets
 
     async def connect(self, *args: Any, **options: Any) -> Any:
-        connection = await super().connect(*args, **options)
-        while connection.protocol in self._used and _has_bytes(connection):
-            connection.close()  # bytes came on it while it was idle: they are not the answer to this request
+        connection: Any = await super().connect(*args, **options)
+        while not connection.protocol.begins_anew():
+            connection.close()
             connection = await super().connect(*args, **options)
-        self._used.add(connection.protocol)
         self._opening[asyncio.current_task()]()
         return connection
-
-
-def _has_bytes(connection: aiohttp.connector.Connection) -> bool:
-    """Whether bytes have come on an idle connection, also those that the loop has not read yet: another answer, or its end."""
-    if connection.protocol is None or connection.protocol.should_close:
-        return True
-    found: Any = connection.transport and connection.transport.get_extra_info("socket")
-    return found is not None and is_readable(found.fileno())
 
 
 class _NoCookies(aiohttp.DummyCookieJar):

@@ -199,6 +199,26 @@ class Response:
         self._body = _PeekedBody(start, self._body, error)
         return start.removeprefix(_BOM).lstrip()[:1] == b"<"
 
+    def whole_piece(self) -> bytes | None:
+        """Return the body if all of it comes with one read, as a short one with a Content-Length nearly always does.
+
+        The next read returns what came, or raises the error that came instead, also if this returns None.
+        """
+        promised = self.headers.get("content-length", "")
+        if not promised.isdecimal() or len(promised) > 9 or "content-encoding" in self.headers:
+            return None
+        start = rest = b""
+        error = None
+        try:
+            start = self._body.read_some()
+            if len(start) == int(promised):
+                rest = self._body.read_some()  # the end: the connection is free then
+        except HFClientError as caught:
+            error = caught
+        self._body = _PeekedBody(start + rest, self._body, error)
+        is_whole = error is None and not rest and len(start) == int(promised) <= min(self.limits.stream, self.limits.body)
+        return start if is_whole else None
+
     def chunks(self, within: Literal["stream", "body", "file"] | None = None) -> Iterator[bytes]:
         """Yield the body's bytes as they arrive; :meth:`Body.read_some` lists the other errors.
 

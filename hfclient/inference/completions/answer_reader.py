@@ -10,6 +10,7 @@ from hfclient.events import AnyEvent, FinalAnswer, Finish, Reasoning, Token, Too
 from hfclient.inference.completions.chunks import ChunkDecoder
 from hfclient.inference.routing.failover import Attempts, Begun
 from hfclient.transport import Clock, Response, retrying
+from hfclient.types import Reply
 
 __all__ = ["AnswerReader"]
 
@@ -56,6 +57,15 @@ class AnswerReader:
         """Wake up the reading thread, which raises `Cancelled`."""
         self._attempts.clock.cancellation.cancel()
         self.response.abort()
+
+    def whole(self) -> Reply | None:
+        """Return the answer if it is a plain document that comes in one piece; else None, and :meth:`blocks` reads it.
+
+        It is the same `Reply` without decoders and events, which take most of the time of an answer.
+        """
+        body = self.response.whole_piece()
+        fields = None if body is None else self._chunks.plain_document(body)
+        return None if fields is None else Reply(request_id=self.response.request_id, **self._fields, **fields)
 
     def blocks(self, use: Callable[[Response], object]) -> Iterator[list[AnyEvent]]:
         """Yield the events of the answer in blocks; raise the error that ended it, if any.

@@ -99,6 +99,8 @@ class ChatCompletions:
         builder = ReplyBuilder()
         try:
             with reader.clock.cancellation.waking(lambda: reader.response.abort()):  # noqa: PLW0108 (another provider may replace it)
+                if (whole := reader.whole()) is not None:
+                    return self._keep(whole)
                 for events in reader.blocks(lambda response: None):
                     if builder.add(events):
                         reader.response.deadline.content_arrived()
@@ -106,15 +108,15 @@ class ChatCompletions:
             if isinstance(error, StreamInterrupted):
                 add_address(error, reader.response.deadline.address)
             if error.partial is None:
-                error.partial = self._keep(builder, reader)
+                error.partial = self._keep(builder.reply(**reader.fields()))
             raise
         finally:
             reader.response.close()
-        return self._keep(builder, reader)
+        return self._keep(builder.reply(**reader.fields()))
 
-    def _keep(self, builder: ReplyBuilder, reader: AnswerReader) -> Reply:
-        """Return the answer so far, which is the last one of this thread now."""
-        reply = split_reasoning(builder.reply(**reader.fields()))
+    def _keep(self, reply: Reply) -> Reply:
+        """Return the answer so far without reasoning in its text; it is the last one of this thread now."""
+        reply = split_reasoning(reply)
         if self.service.last is not None:
             self.service.last.keep(reply)
         return reply

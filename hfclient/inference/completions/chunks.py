@@ -17,8 +17,9 @@ from hfclient.decoding.frames import LineFramer, SSEParser, excerpt
 from hfclient.decoding.html_pages import describe_body, unexpected_content
 from hfclient.decoding.json_repair import loads
 from hfclient.errors import HFClientError, ProtocolError, StreamInterrupted, TransportError, TransportTimeout
-from hfclient.events import AnyEvent
-from hfclient.inference.completions.deltas import DeltaReader
+from hfclient.events import AnyEvent, Route
+from hfclient.inference.completions.deltas import DeltaReader, usage_of
+from hfclient.inference.completions.plain_answers import plain_answer
 from hfclient.inference.completions.tool_calls import new_call_id
 from hfclient.transport import Limits
 
@@ -55,7 +56,9 @@ class ChunkDecoder:
         limits: Limits = Limits(),  # noqa: B008 (immutable)
     ) -> None:
         self._first = list(first)
-        self._reader = DeltaReader(new_id=new_id) if reader is None else reader
+        if reader is not None:
+            self._reader = reader
+        self._new_id = new_id
         self._limits = limits
         self._begin = b""  # bytes before it is known what this is
         self._rest = b""  # the start of an event, on the fast path
@@ -70,7 +73,11 @@ class ChunkDecoder:
         """The last piece was one plain chunk: it has no tool call and does not end the answer."""
         self._cut: HFClientError | None = None
 
-    @functools.cached_property  # a whole answer needs neither of these two
+    @functools.cached_property  # a whole answer needs none of these three
+    def _reader(self) -> DeltaReader:
+        return DeltaReader(new_id=self._new_id)
+
+    @functools.cached_property
     def _parser(self) -> SSEParser:
         return SSEParser(self._limits.line)
 
@@ -96,6 +103,21 @@ class ChunkDecoder:
     def fields(self) -> dict[str, Any]:
         """Return the fields of a `Reply` that no event has."""
         return self._reader.fields()
+
+    def plain_document(self, body: bytes) -> dict[str, Any] | None:
+        """Return the fields of the `Reply` of a plain answer, of which *body* is all; None if it is another one, for :meth:`feed`."""
+        route = self._first[0] if len(self._first) == 1 else None
+        if self._first and not isinstance(route, Route):
+            return None
+        try:
+            document: Any = loads(body) if body.startswith(b"{") else None
+        except ValueError:
+            return None
+        answer = plain_answer(document) if isinstance(document, dict) else None
+        if answer is None:
+            return None
+        usage = None if answer.usage is None else usage_of(answer.usage)
+        return {"text": answer.text, "finish_reason": answer.finish_reason, "usage": usage, "route": route, "extra": answer.extra or None}
 
     def feed(self, data: bytes) -> list[AnyEvent]:
         """Return the events that *data* completes."""

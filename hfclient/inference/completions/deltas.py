@@ -43,10 +43,8 @@ _CHUNK_KEYS = {"choices", "usage", "error", "x-router-metadata", *PADDING}
 _COMMON_KEYS = {*_CHUNK_KEYS, *REPEATED, "x_groq", "timings", "time_info", "prompt"}
 _CHOICE_KEYS = {"index", "delta", "message", "text", "finish_reason", "usage", "error", "logprobs"}
 _DELTA_KEYS = {"role", "name", "content", "refusal", "tool_calls", "function_call", "token_id", *_REASONING_KEYS}
-_USAGE_KEYS = {
-    *("prompt_tokens", "completion_tokens", "total_tokens", "reasoning_tokens"),
-    *("prompt_tokens_details", "completion_tokens_details"),
-}
+_COUNT_KEYS = {"prompt_tokens", "completion_tokens", "total_tokens"}
+_USAGE_KEYS = {*_COUNT_KEYS, "reasoning_tokens", "prompt_tokens_details", "completion_tokens_details"}
 _USAGE_GROUPS = {"prompt_tokens_details": "cached_tokens", "completion_tokens_details": "reasoning_tokens"}
 _PINGS = {"ping", "heartbeat", "keepalive", "keep-alive"}
 
@@ -428,6 +426,10 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     """Return the event for a ``usage`` object."""
     prompt, completion = _count(usage.get("prompt_tokens")), _count(usage.get("completion_tokens"))
     total = _count(usage.get("total_tokens"))
+    if total is None:
+        total = (prompt or 0) + (completion or 0)
+    if usage.keys() == _COUNT_KEYS:
+        return Usage(prompt or 0, completion or 0, total)
     reasoning = _detail(usage, "completion_tokens_details", "reasoning_tokens")
     extra = {key: value for key, value in usage.items() if key not in _USAGE_KEYS and has_content(value)}
     for group, read in _USAGE_GROUPS.items():
@@ -437,7 +439,7 @@ def usage_of(usage: dict[str, Any]) -> Usage:
     return Usage(
         prompt_tokens=prompt or 0,
         completion_tokens=completion or 0,
-        total_tokens=(prompt or 0) + (completion or 0) if total is None else total,
+        total_tokens=total,
         cached_tokens=_detail(usage, "prompt_tokens_details", "cached_tokens"),
         reasoning_tokens=_count(usage.get("reasoning_tokens")) if reasoning is None else reasoning,
         extra=(scrub(extra) or None) if extra else None,

@@ -24,7 +24,7 @@ from hfclient.batch.checkpoints.keys import Keys
 from hfclient.batch.checkpoints.notes import Notes
 from hfclient.batch.engines import Engine, engine_for
 from hfclient.batch.engines.packing import PackingEngine
-from hfclient.batch.formats.result_rows import AnswerFields, columns_of, row_of
+from hfclient.batch.formats.result_rows import AnswerFields, data_frame
 from hfclient.batch.items import Item
 from hfclient.batch.jobs import Job
 from hfclient.batch.one_thread import by_one_thread
@@ -33,7 +33,7 @@ from hfclient.batch.outgoing import Entry, Outgoing
 from hfclient.batch.pacing.pace import Pace
 from hfclient.batch.results import BatchResult
 from hfclient.batch.totals import Price, Totals
-from hfclient.errors import Cancelled, HFClientError, InvalidInputError, MissingDependencyError
+from hfclient.errors import Cancelled, HFClientError, InvalidInputError
 from hfclient.events import Usage
 from hfclient.progress import Progress, ProgressBar
 from hfclient.transport import Retry, Timeouts
@@ -120,6 +120,7 @@ class Batch:
         self._taken: list[tuple[int, Item, str]] = []  # another process asks these
         self._look_at = 0.0  # when to see whether they have been answered
         self._read = 0  # items read, which are numbered from 0
+        self._ahead: list[tuple[int, Item, str]] = []  # read, and not looked up in the checkpoint
         self._waiting: collections.deque[Job] = collections.deque()  # jobs that the engine does not have yet
         self._outstanding = 0  # jobs in the engine
         self._collected = 0.0  # when the engine was asked for what has ended
@@ -207,17 +208,7 @@ class Batch:
             MissingDependencyError: pandas is not installed; nothing was asked.
         """
         self._refuse_ended("to_dataframe()")
-        try:
-            import pandas as pd  # type: ignore[import-untyped,unused-ignore]
-        except ImportError:
-            raise MissingDependencyError("to_dataframe() needs pandas: pip install pandas") from None
-        fields = self._fields() if expand else None
-        columns = columns_of(fields)
-        rows = [row_of(result, fields) for result in self.results()]
-        frame = pd.DataFrame(rows, columns=columns).set_index("index")
-        if self._row_names is not None and not self._row_names.equals(pd.RangeIndex(len(self._row_names))):
-            frame.index = self._row_names.take(frame.index)
-        return frame
+        return data_frame(self.results, self._fields() if expand else None, self._row_names)
 
     def write(self, path: str | os.PathLike[str], *, overwrite: bool = False, prefix: str = "", expand: bool = False) -> Path:
         """Write all results that have not been read yet to a file, as they come, and return its path.
@@ -399,24 +390,31 @@ class Batch:
             self._bar.update(totals.answered + totals.failed, totals.text(self._pace.state(), self._bar.total))
 
     def _refill(self, engine: Engine) -> None:
-        """Give the engine more jobs, if it may soon have none."""
+        """Give the engine more jobs. The checkpoint is asked before: until it gets jobs, a `GreenEngine` lets this thread work alone."""
         if (taken := self._taken) and time.monotonic() >= self._look_at:
             self._taken = []
             self._start(taken)
-        self._submit(engine)
+        self._start_ahead(engine)
         held = self._outstanding + len(self._waiting) + len(self._outgoing)
         space = min(self._most * _AHEAD - held, self._most * _TAKEN_AHEAD - len(self._taken))
-        if not self._has_more or space <= 0 or (space < self._most and self._outstanding):
-            return
-        items: list[tuple[int, Item, str]] = []
+        if self._has_more and space > 0 and (space >= self._most or not self._outstanding):
+            self._read_ahead(space)
+        if not self._outstanding:
+            self._start_ahead(engine)
+
+    def _read_ahead(self, space: int) -> None:
         count = 0
         try:
             for count, item in enumerate(itertools.islice(self._items, space), 1):  # noqa: B007 (also after the loop)
-                self._add(item, items)
+                self._add(item, self._ahead)
             self._has_more = count == space
         except Exception as error:  # noqa: BLE001 (of the caller's iterable; it is raised after the results before it)
             self._has_more, self._unreadable = False, error
-        self._start(items)
+
+    def _start_ahead(self, engine: Engine) -> None:
+        items, self._ahead = self._ahead, []
+        if items:
+            self._start(items)
         self._submit(engine)
 
     def _submit(self, engine: Engine) -> None:
@@ -488,7 +486,7 @@ class Batch:
         """Store and hand out what has ended. What cannot be stored is in `unread` and in the error's ``completed``."""
         try:
             if self._checkpoint is not None and self._unstored and not self._is_unstorable:
-                self._checkpoint.save([record_of(job, self._call) for job in self._unstored])
+                self._checkpoint.save(record_of(job, self._call) for job in self._unstored)  # many at once start the garbage collector
         except HFClientError as error:
             self._is_unstorable = True
             error.completed = tuple(map(result_of, self._unstored))

@@ -123,11 +123,18 @@ class JsonLinesCheckpoint:
         return [self._read(place, key) if place and place[1] > 0 else "mine" for key, place in zip(keys, places, strict=True)]
 
     def save(self, records: Iterable[Record]) -> None:
-        lines = [(record, _encode_record(record)) for record in records]
-        place = self._append(b"".join(line for _, line in lines))
-        for record, line in lines:
-            self._add(record.key, place, len(line), is_error=record.error is not None)
-            place += len(line)
+        keys: list[str] = []
+        lengths: list[int] = []  # negative ones of errors
+        lines: list[bytes] = []
+        for record in records:
+            line = _encode_record(record)
+            keys.append(record.key)
+            lengths.append(len(line) if record.error is None else -len(line))
+            lines.append(line)
+        place = self._append(b"".join(lines))
+        for key, length in zip(keys, lengths, strict=True):
+            self._add(key, place, length)
+            place += abs(length)
 
     def note(self, key: str, data: Mapping[str, Any] | None) -> None:
         line = _encode({"key": key, "note": data})
@@ -247,15 +254,15 @@ class JsonLinesCheckpoint:
                 os.ftruncate(self._file, place)
             os.fsync(self._file)
         if self._size > place:
-            self._add(head.key, place, length, is_error=head.error is not None)
+            self._add(head.key, place, length if head.error is None else -length)
 
     def _is_answered(self, key: str) -> bool:
         place = self._index.get(key)
         return place is not None and place[1] > 0
 
-    def _add(self, key: str, place: int, length: int, *, is_error: bool) -> None:
-        self._index.put(key, place, -length if is_error else length)
-        self.answers += not is_error
+    def _add(self, key: str, place: int, length: int) -> None:
+        self._index.put(key, place, length)
+        self.answers += length > 0
 
     def _read(self, place: tuple[int, int], key: str | None = None) -> Record:
         with self._translated("be read"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -23,9 +24,16 @@ if TYPE_CHECKING:
 
 __all__ = ["GreenEngine"]
 
-# Finished jobs are handed over when half of those that may run have ended, or after so many seconds: each hand-over wakes the other
-# thread, and syncs a checkpoint.
-_GATHER = 0.01
+# Finished jobs are handed over when so large a part of those that may run have ended, or after so many seconds, or twice as many if
+# other jobs run meanwhile: each hand-over wakes the other thread, and syncs a checkpoint.
+_MOST_DONE, _GATHER = 2 / 3, 0.01
+# Seconds for which the loop lets the other thread work after that, until it has stored what came and submitted new jobs. If both worked,
+# the other one would wait for Python's lock after each system call, and each system call of the loop would wake it up in vain.
+_BREAK = 0.005
+# While the loop is busy for so large a part of the time, so many jobs at a time are enough: the end of one starts the next one. More of
+# them would start in bursts, whose objects leave the processor's cache and start the garbage collector.
+_BUSY, _ENOUGH = 0.7, 16
+_LOOK = 0.002  # seconds until it is seen whether the loop is busy
 
 
 class GreenEngine:
@@ -39,7 +47,12 @@ class GreenEngine:
         self._green = GreenThreads(transport.aclose, self._fail)
         self._done: list[Job] = []  # the loop's thread appends, the other one takes
         self._news = threading.Event()
-        self._most_done = max(1, pace.most // 2)
+        self._resume = threading.Event()  # the other thread has worked
+        self._is_awaited = False  # it waits for news
+        self._has_break = False
+        self._most_done = max(1, int(pace.most * _MOST_DONE))
+        self._looking: asyncio.TimerHandle | None = None  # while jobs are held back
+        self._looked = 0.0, 0.0  # when, by the clock and by the processor's time of the thread
         self._hand_over_at: asyncio.TimerHandle | None = None
         self._is_closed = self._is_starting = False
         self._idle: list[asyncio.Future[Job]] = []  # greenlets that wait for a job; a new one costs several times as much
@@ -48,12 +61,18 @@ class GreenEngine:
 
     def submit(self, jobs: Iterable[Job]) -> None:
         self._pace.submit(jobs)
-        self._green.call(self._start_or_fail)
+        if self._has_break:
+            self._resume.set()  # the loop starts them then
+        else:
+            self._green.call(self._start_or_fail)
 
     def finished(self, seconds: float | None = None) -> list[Job]:
         self._green.check()
+        self._resume.set()
         if self._failure is None:
+            self._is_awaited = True
             self._news.wait(seconds)
+            self._is_awaited = False
         self._news.clear()
         if not self._done and self._failure is not None:
             raise self._failure
@@ -61,6 +80,7 @@ class GreenEngine:
 
     def close(self) -> list[Job]:
         self._is_closed = True
+        self._resume.set()
         self._pace.clear()
         self._green.close()
         return take(self._done) if self._green.is_own else []
@@ -68,13 +88,35 @@ class GreenEngine:
     # In the thread of the loop
 
     def _start(self) -> None:
-        """Give the jobs that may run now to greenlets."""
+        """Let enough jobs run."""
         self._is_starting = False
-        while (job := self._next()) is not None:
+        self._fill(_ENOUGH)
+
+    def _look(self) -> None:
+        """Let all jobs run that may, unless the loop is busy."""
+        self._looking = None
+        (clock, cpu), now = self._looked, (time.monotonic(), time.thread_time())
+        self._looked = now
+        is_busy = now[1] - cpu > _BUSY * (now[0] - clock)
+        self._fill(_ENOUGH if is_busy else self._pace.most)
+
+    def _fill(self, most: int) -> None:
+        """Give the jobs that may run now to greenlets, until *most* run."""
+        while self._pace.running < most:
+            if (job := self._next()) is None:
+                return
             if self._idle:
                 self._idle.pop().set_result(job)
             else:
                 self._green.spawn(partial(self._or_fail, partial(self._work, job)))
+        if self._looking is None and self._pace.waiting and self._pace.running < self._pace.most:
+            self._looked = time.monotonic(), time.thread_time()
+            self._looking = asyncio.get_running_loop().call_later(_LOOK, self._or_fail, self._look)
+
+    def _start_soon(self) -> None:
+        if not self._is_starting:
+            self._is_starting = True
+            asyncio.get_running_loop().call_soon(self._start_or_fail)
 
     def _start_or_fail(self) -> None:
         self._or_fail(self._start)
@@ -123,19 +165,18 @@ class GreenEngine:
                 if len(self._done) == self._most_done or not (self._pace.running or self._pace.waiting):
                     asyncio.get_running_loop().call_soon(self._hand_over)
                 elif self._hand_over_at is None:
-                    self._hand_over_at = asyncio.get_running_loop().call_later(_GATHER, self._hand_over)
+                    self._hand_over_at = asyncio.get_running_loop().call_later(_GATHER, self._gathered)
             following = self._next()
             if following is not None:
                 job = following
-                if self._pace.running < self._pace.most and not self._is_starting:
-                    self._is_starting = True  # the end of one job may admit several; not here, inside of a greenlet
-                    asyncio.get_running_loop().call_soon(self._start_or_fail)
+                if self._pace.running < self._pace.most:
+                    self._start_soon()  # the end of one job may admit several; not here, inside of a greenlet
                 continue
             if self._pace.failure is not None and not self._pace.running:
                 self._failure = self._pace.failure
                 self._news.set()
             if self._pace.waiting:
-                asyncio.get_running_loop().call_soon(self._start_or_fail)
+                self._start_soon()
             idle = asyncio.get_running_loop().create_future()
             self._idle.append(idle)
             try:
@@ -143,9 +184,23 @@ class GreenEngine:
             except Cancelled:  # the engine is closed
                 return
 
+    def _gathered(self) -> None:
+        self._hand_over_at = None
+        if self._looking is not None:
+            self._hand_over_at = asyncio.get_running_loop().call_later(_GATHER, self._hand_over)
+        else:
+            self._hand_over()
+
     def _hand_over(self) -> None:
         if self._hand_over_at is not None:
             self._hand_over_at.cancel()
             self._hand_over_at = None
         if self._done:
+            self._resume.clear()
+            self._has_break = self._is_awaited
             self._news.set()
+            if self._has_break:
+                self._resume.wait(_BREAK)
+                self._looked = time.monotonic(), time.thread_time()
+                self._has_break = False
+                self._start_or_fail()

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from attrs import frozen
 
 from hfclient.batch.results import BatchResult
-from hfclient.errors import InvalidInputError
+from hfclient.errors import InvalidInputError, MissingDependencyError
 from hfclient.types import Reply
 
-__all__ = ["AnswerFields", "columns_of", "row_of"]
+__all__ = ["AnswerFields", "columns_of", "data_frame", "row_of"]
 
 _BEFORE, _AFTER = ("index", "id", "input"), ("error", "finish_reason", "prompt_tokens", "completion_tokens", "attempts", "seconds")
 
@@ -39,6 +39,24 @@ def columns_of(fields: AnswerFields | None = None) -> list[str]:
     if twice := [name for name in names if name in _BEFORE or name in _AFTER]:
         raise InvalidInputError(f"the answers have a field {twice[0]!r}, which is the name of another column; leave out expand=True")
     return [*_BEFORE, *names, *_AFTER]
+
+
+def data_frame(read: Callable[[], Iterable[BatchResult]], fields: AnswerFields | None, row_names: Any) -> Any:
+    """Return the results that *read* returns as a pandas DataFrame whose rows are named as *row_names*, or numbered.
+
+    Raises:
+        InvalidInputError: See `columns_of`; nothing was read.
+        MissingDependencyError: pandas is not installed; nothing was read.
+    """
+    try:
+        import pandas as pd  # type: ignore[import-untyped,unused-ignore]
+    except ImportError:
+        raise MissingDependencyError("to_dataframe() needs pandas: pip install pandas") from None
+    columns = columns_of(fields)
+    frame = pd.DataFrame([row_of(result, fields) for result in read()], columns=columns).set_index("index")
+    if row_names is not None and not row_names.equals(pd.RangeIndex(len(row_names))):
+        frame.index = row_names.take(frame.index)
+    return frame
 
 
 def row_of(result: BatchResult, fields: AnswerFields | None = None) -> dict[str, Any]:

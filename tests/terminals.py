@@ -137,7 +137,8 @@ class Terminal(Screen):
         end = time.monotonic() + PATIENCE
         while not condition():
             assert time.monotonic() < end, self.text
-            self.read(0.05)
+            if not self.read(0.05) and self.process.poll() is not None and not self.read(0):
+                assert condition(), f"the command ended with {self.process.returncode}:\n{self.text}"
 
     def finish(self) -> int:
         """Read to the end and return the exit code. If the command does not end, the error has the stacks of its threads."""

@@ -331,7 +331,7 @@ class JsonLinesCheckpoint:
             try:
                 with open(file, "wb", closefd=False) as stream:
                     stream.writelines(_encode({"hfclient_checkpoint": _VERSION, "run": run}) for run in self._runs)
-                    stream.writelines(self._bytes(place, -length) for place, length in self._index.in_order("b < 0"))
+                    stream.writelines(self._bytes(place, -length) for place, length in self._index.in_order(below_zero=True))
                     notes = (self._bytes(*place) for place in self._notes.in_order() if place[1])
                     stream.writelines(line for line in notes if not self._is_answered(self._decoded(_head, line).key))
                 os.fsync(file)

@@ -167,7 +167,8 @@ class ParquetCheckpoint:
                 part.replace(self._folder / name)
                 sync_folder(self._folder)
             self._parts.append(number)
-            self._index.put_all((storable(key), number, row) for row, key in enumerate(rows))
+            for row, key in enumerate(rows):
+                self._index.put(storable(key), number, row)
         journal.drop_answers()
         self._unwritten = 0
 

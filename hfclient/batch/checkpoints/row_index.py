@@ -60,12 +60,15 @@ class RowIndex:
             count: int = self._database.execute(f"SELECT count(*) FROM rows WHERE {condition}").fetchone()[0]  # noqa: S608 (ours)
             return count
 
-    def in_order(self, condition: str = "1") -> Iterator[tuple[int, int]]:
-        """Yield the numbers of all keys for which *condition* holds, sorted; see :meth:`count`."""
+    def in_order(self, *, below_zero: bool = False) -> Iterator[tuple[int, int]]:
+        """Yield the numbers of all keys, sorted; with *below_zero* of those whose second number is."""
+        if self._database is None:
+            yield from sorted(numbers for numbers in self._recent.values() if numbers[1] < 0 or not below_zero)
+            return
         self._write_recent()
-        if self._database is not None:
-            with _translated():
-                yield from self._database.execute(f"SELECT a, b FROM rows WHERE {condition} ORDER BY a, b")  # noqa: S608 (ours)
+        condition = "b < 0" if below_zero else "1"
+        with _translated():
+            yield from self._database.execute(f"SELECT a, b FROM rows WHERE {condition} ORDER BY a, b")  # noqa: S608 (ours)
 
     def close(self) -> None:
         """Delete the table."""

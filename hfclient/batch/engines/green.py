@@ -52,7 +52,8 @@ class GreenEngine:
         self._has_break = False
         self._most_done = max(1, int(pace.most * _MOST_DONE))
         self._looking: asyncio.TimerHandle | None = None  # while jobs are held back
-        self._looked = 0.0, 0.0  # when, by the clock and by the processor's time of the thread
+        self._looked = 0.0, 0.0  # when it was seen whether the loop is busy, by the clock and by the processor's time of the thread
+        self._is_busy = True
         self._hand_over_at: asyncio.TimerHandle | None = None
         self._is_closed = self._is_starting = False
         self._idle: list[asyncio.Future[Job]] = []  # greenlets that wait for a job; a new one costs several times as much
@@ -88,17 +89,19 @@ class GreenEngine:
     # In the thread of the loop
 
     def _start(self) -> None:
-        """Let enough jobs run."""
+        """Let all jobs run that may, or enough while the loop is busy."""
         self._is_starting = False
-        self._fill(_ENOUGH)
+        self._fill(_ENOUGH if self._is_busy else self._pace.most)
 
     def _look(self) -> None:
-        """Let all jobs run that may, unless the loop is busy."""
         self._looking = None
+        self._see_whether_busy()
+        self._start()
+
+    def _see_whether_busy(self) -> None:
         (clock, cpu), now = self._looked, (time.monotonic(), time.thread_time())
         self._looked = now
-        is_busy = now[1] - cpu > _BUSY * (now[0] - clock)
-        self._fill(_ENOUGH if is_busy else self._pace.most)
+        self._is_busy = now[1] - cpu > _BUSY * (now[0] - clock)
 
     def _fill(self, most: int) -> None:
         """Give the jobs that may run now to greenlets, until *most* run."""
@@ -109,7 +112,7 @@ class GreenEngine:
                 self._idle.pop().set_result(job)
             else:
                 self._green.spawn(partial(self._or_fail, partial(self._work, job)))
-        if self._looking is None and self._pace.waiting and self._pace.running < self._pace.most:
+        if self._is_busy and self._looking is None and self._pace.waiting and self._pace.running < self._pace.most:
             self._looked = time.monotonic(), time.thread_time()
             self._looking = asyncio.get_running_loop().call_later(_LOOK, self._or_fail, self._look)
 
@@ -186,7 +189,7 @@ class GreenEngine:
 
     def _gathered(self) -> None:
         self._hand_over_at = None
-        if self._looking is not None:
+        if self._is_busy and self._looking is not None:
             self._hand_over_at = asyncio.get_running_loop().call_later(_GATHER, self._hand_over)
         else:
             self._hand_over()
@@ -196,6 +199,7 @@ class GreenEngine:
             self._hand_over_at.cancel()
             self._hand_over_at = None
         if self._done:
+            self._see_whether_busy()
             self._resume.clear()
             self._has_break = self._is_awaited
             self._news.set()

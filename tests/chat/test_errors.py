@@ -31,7 +31,7 @@ from hfclient.errors import (
     ServerError,
     StreamInterrupted,
 )
-from tests.chat.conftest import MakeClient
+from tests.chat.conftest import GIVES_UP, MakeClient
 from tests.chat.recordings import recording
 from tests.chat.replay import PAGE, ChatUI, cut
 from tests.server import head, json_answer, plain
@@ -105,6 +105,7 @@ REFUSALS: dict[str, tuple[bytes, type[HFClientError], dict[str, Any], str]] = {
 }  # fmt: skip
 
 
+@GIVES_UP
 @pytest.mark.parametrize("kind", ["send", "create"])
 @pytest.mark.parametrize("what", REFUSALS)
 def test_refusals(ui: ChatUI, client: Client, what: str, kind: str) -> None:

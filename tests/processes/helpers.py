@@ -7,20 +7,30 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.chat.replay import FINISHED, JSONL, KEEP_ALIVE, STARTED, ChatUI, final, form_data, lines, token, wait_until
-from tests.server import LAST_CHUNK, LONG, Recorded, Step, chunk, head
+from tests.server import LAST_CHUNK, LONG, PATIENCE, Recorded, Step, chunk, head
 
 ROOT = Path(__file__).parents[2]
 HAS_FDS = os.path.isdir("/proc/self/fd")
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+
+
+def wait_for_stops(before: Iterable[threading.Thread]) -> None:
+    """Wait for the stops in the background, but for threads of *before*; one that does not end is shown with its stack."""
+    for thread in set(threading.enumerate()).difference(before):
+        if thread.name == "hfclient-stop":
+            thread.join(PATIENCE)
+            stack = sys._current_frames().get(thread.ident or 0)
+            assert not thread.is_alive(), "".join(traceback.format_stack(stack))
 
 
 def text_for(prompt: str, count: int = 40) -> str:

@@ -15,6 +15,7 @@ from hfclient.transport import Response, Timeouts
 from tests.chat.replay import FINISHED, JSONL, STARTED, ChatUI, final, lines, token, wait_until
 from tests.conftest import make_transport
 from tests.inference.answers import CHAT, says
+from tests.processes.helpers import wait_for_stops
 from tests.server import LAST_CHUNK, Server, chunk, head, plain
 from tests.wire.helpers import send
 
@@ -45,6 +46,7 @@ def _by_hand() -> Iterator[None]:
 @pytest.fixture(params=["chat", "completion"])
 def ask(request: pytest.FixtureRequest, transport_name: str) -> Iterator[Callable[[], Any]]:
     """Start an answer of each kind, over each transport, up to its last byte."""
+    before = threading.enumerate()
     with ChatUI() as ui, Server() as server:
         updates = [STARTED, *(token(word) for word in ("one ", "two ", "three")), final(TEXT), FINISHED]
         ui.says(lines(STARTED), [head(200, JSONL, "Transfer-Encoding: chunked"), *(chunk(lines(u)) for u in updates), LAST_CHUNK])
@@ -54,7 +56,7 @@ def ask(request: pytest.FixtureRequest, transport_name: str) -> Iterator[Callabl
         )
         yield (lambda: client.chat("Hi")) if request.param == "chat" else (lambda: client.inference.chat("Hi", model="m"))
         client.close()
-        wait_until(lambda: not any(thread.name == "hfclient-stop" for thread in threading.enumerate()))
+        wait_for_stops(before)
 
 
 @pytest.mark.parametrize("before", [(), (0,), (1,), (0, 0), (0, 1)], ids=str)

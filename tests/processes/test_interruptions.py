@@ -22,9 +22,10 @@ from hfclient import Client
 from hfclient.errors import Cancelled, HFClientError
 from hfclient.transport import Cancellation, Timeouts
 from hfclient.transport.connections import Wire
-from tests.chat.replay import FINISHED, STARTED, ChatUI, final, lines, token, wait_until
+from tests.chat.replay import FINISHED, STARTED, ChatUI, final, lines, token
 from tests.conftest import make_transport
 from tests.inference.answers import CHAT, call, calls, says
+from tests.processes.helpers import wait_for_stops
 from tests.server import PATIENCE, Recorded, Server
 
 PACKAGE = str(Path(hfclient.__file__).parent)
@@ -84,6 +85,7 @@ def interrupted(start: Callable[[], Any], number: int, action: str) -> int:
 @pytest.fixture
 def starts(transport_name: str) -> Iterator[dict[str, Callable[[], Any]]]:
     """Start a stream of each kind, over each transport."""
+    before = threading.enumerate()
     with ChatUI() as ui, Server() as server:
         ui.says(lines(STARTED, token("Hello, "), token("world!"), final("Hello, world!"), FINISHED))
 
@@ -107,7 +109,7 @@ def starts(transport_name: str) -> Iterator[dict[str, Callable[[], Any]]]:
             "object": lambda: infer.parse_stream("Hi", model="m", into=Number),
         }
         client.close()
-        wait_until(lambda: not any(thread.name == "hfclient-stop" for thread in threading.enumerate()))
+        wait_for_stops(before)
 
 
 @attrs.frozen

@@ -18,6 +18,7 @@ import pytest
 from hfclient.errors import HFClientError, InvalidInputError
 from hfclient.transport import Multipart, Part, Request, Transport
 from hfclient.transport.requests_transport import RequestsTransport
+from tests.chat.replay import wait_until
 from tests.server import CLOSE, Recorded, Server, plain
 from tests.wire.helpers import send, session_for
 
@@ -142,12 +143,16 @@ def test_the_file_is_closed(transport: Transport, server: Server, tmp_path: Path
     with contextlib.suppress(HFClientError):
         send(transport, f"{server.url}/s", method="POST", body=form).close()
     gc.collect()
-    opened = [
-        os.readlink(f"/proc/self/fd/{fd}")
-        for fd in os.listdir("/proc/self/fd")
-        if os.path.exists(f"/proc/self/fd/{fd}")
-    ]
-    assert str(path) not in opened
+
+    def is_closed() -> bool:
+        opened = [
+            os.readlink(f"/proc/self/fd/{fd}")
+            for fd in os.listdir("/proc/self/fd")
+            if os.path.exists(f"/proc/self/fd/{fd}")
+        ]
+        return str(path) not in opened
+
+    wait_until(is_closed)  # the thread of the event loop closes it
 
 
 def test_a_deleted_file(transport: Transport, server: Server, tmp_path: Path) -> None:
